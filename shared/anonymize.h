@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Address anonymization of saved headers, keys and logs. `netblock`: IPv4 last byte 0, IPv6 bytes 6..15 zero,
+ * IPv4-mapped as IPv4; exempt addresses (those of local interfaces, and the user's) stay. It must not be
+ * reversible: the IPv4 header checksum is recomputed if it was valid, else 0; the TCP checksum is 0; addresses in
+ * IPv4 options (RR, LSRR, SSRR, TS), IPv6 routing headers, the Home-Address option and TCP options that can hold
+ * an address (MPTCP, TFO cookie, 28, 76, 200, 254 ..) are wiped. */
+#ifndef SHARED_ANONYMIZE_H
+#define SHARED_ANONYMIZE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/flowkey.h"
+
+enum anonymize_mode { ANONYMIZE_NONE, ANONYMIZE_NETBLOCK };
+
+#define ANONYMIZE_EXEMPT_MAX 256
+
+struct anonymizer {
+    enum anonymize_mode mode;
+    uint32_t exempt_count;
+    struct ipaddr exempt[ANONYMIZE_EXEMPT_MAX];
+};
+
+/* Masks the address unless exempt. */
+void anonymize_ip(const struct anonymizer *a, struct ipaddr *ip);
+
+/* Masks both addresses, keeping their places (a key that is out of order afterwards is wanted: it is for text). */
+void anonymize_key(const struct anonymizer *a, struct flowkey *key);
+
+/* Anonymizes a header copy in place. hdr[0..len) is what frame_copy_header made (or a prefix of it cut at the
+ * flow's header length); l3_off, l4_off as in struct frame, trusted to lie within len. Mode none: no change. */
+void anonymize_header(const struct anonymizer *a, uint8_t *hdr, uint32_t len, uint32_t l3_off, uint32_t l4_off);
+
+#endif

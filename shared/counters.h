@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Counters in memory that the supervisor owns, so that they survive every restart. 64 bit, one writer each, relaxed
+ * atomics; a reader sees whole words. Names of the metrics: dispatcher/hub/metrics.c. */
+#ifndef SHARED_COUNTERS_H
+#define SHARED_COUNTERS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/cause.h"
+#include "shared/flowevent.h"
+#include "shared/ring.h"
+
+#define COUNTERS_LAYOUT 1
+#define SHARDS_MAX 64
+#define INTERFACES_MAX 64
+#define INTERFACE_NAME 16
+
+typedef _Atomic uint64_t counter;
+
+static inline void counter_set(counter *c, uint64_t v)
+{
+    atomic_store_explicit(c, v, memory_order_relaxed);
+}
+static inline uint64_t counter_get(const counter *c)
+{
+    return atomic_load_explicit(c, memory_order_relaxed);
+}
+/* Single writer, so no locked instruction. */
+static inline void counter_add(counter *c, uint64_t n)
+{
+    counter_set(c, counter_get(c) + n);
+}
+
+/* States of a saver: labels of the reference's metrics. X(NAME, "label") */
+#define SAVER_STATE_LIST(X)                                                                                            \
+    X(NOTSTARTED, "notstarted")                                                                                        \
+    X(READINGCANDIDATEPACKETS, "readingcandidatepackets")                                                              \
+    X(UUIDWAIT, "uuidwait")                                                                                            \
+    X(UUIDFOUND, "uuidfound")                                                                                          \
+    X(DIRCREATION, "dircreation")                                                                                      \
+    X(WRITEPARTIAL, "writepartial")                                                                                    \
+    X(STREAMING, "streaming")                                                                                          \
+    X(WRITEFINAL, "writefinal")                                                                                        \
+    X(DISCARDINGPACKETS, "discardingpackets")                                                                          \
+    X(DRAINING, "draining")                                                                                            \
+    X(SKIPPED, "skipped")                                                                                              \
+    X(STOPPED, "stopped")                                                                                              \
+    X(NOPACKETS_ERROR, "nopacketserror")                                                                               \
+    X(UUIDTIMEDOUT_ERROR, "uuidtimedouterror")                                                                         \
+    X(UUIDCHANCLOSED_ERROR, "uuidchanclosederror")                                                                     \
+    X(MKDIR_ERROR, "mkdirerror")                                                                                       \
+    X(FILEOPEN_ERROR, "fileopenerror")                                                                                 \
+    X(WRITEPARTIAL_ERROR, "writepartialerror")                                                                         \
+    X(STREAMING_ERROR, "streamingerror")                                                                               \
+    X(WRITEFINAL_ERROR, "writefinalerror")
+
+enum saver_state {
+#define SAVER_STATE_ENUM(name, label) SAVER_##name,
+    SAVER_STATE_LIST(SAVER_STATE_ENUM)
+#undef SAVER_STATE_ENUM
+        SAVER_STATE_COUNT
+};
+const char *saver_state_name(enum saver_state s);
+
+#define SAVER_ERROR_FIRST SAVER_NOPACKETS_ERROR
+#define SAVER_ERROR_COUNT (SAVER_STATE_COUNT - SAVER_ERROR_FIRST)
+/* Label `reason` of an error state: the state's name without the final "error". Static storage. */
+const char *saver_error_reason(enum saver_state s);
+
+#define GC_LATENCY_BUCKETS 20 /* upper bounds 1e-6 * 2^i seconds; one more word holds the rest */
+
+/* Written by the shard only. `consumed`, `published`, `drops` are exact across kills (redo record). */
+struct shard_counters {
+    counter consumed;           /* packets taken from the ring */
+    counter published;          /* packets in published files */
+    counter drops[CAUSE_COUNT]; /* consumed = published + buffered + sum(drops); buffered is derived */
+    counter flows_started;
+    counter flows_saved;   /* flows with at least one published file */
+    counter files;         /* files published */
+    counter file_bytes;    /* bytes of them on disk */
+    counter suffixed;      /* files that needed .1, .2 .. */
+    counter date_replaced; /* event dates that were too far off (robustness A7) */
+    counter saver_starts;
+    counter saver_stops;
+    counter saver_errors[SAVER_ERROR_COUNT];
+    counter saver_states[SAVER_STATE_COUNT]; /* gauge */
+    counter missed_packets[SAVER_STATE_COUNT];
+    counter missed_uuids[SAVER_STATE_COUNT];
+    counter saver_skipped; /* packets and UUIDs refused for want of memory */
+    counter ignored;       /* packets and UUIDs refused by maxflows */
+    counter uuids;         /* UUID events taken */
+    counter savers_collected;
+    counter savers_active; /* gauge: current generation after a GC */
+    counter flows_live;    /* gauge: flows in the table */
+    counter flows_unnamed; /* gauge */
+    counter flows_counted; /* gauge: for maxflows: named or handshake finished, seen in the current tick */
+    counter budget_limit;  /* gauge, bytes */
+    counter budget_used;   /* gauge, bytes */
+    counter gc_latency[GC_LATENCY_BUCKETS + 1];
+    counter gc_latency_sum_ns;
+    counter gc_latency_count;
+    counter bus_gaps;     /* gaps in the event bus that were healed by a replay */
+    counter bus_replayed; /* events taken from replays */
+    counter adoptions;
+    counter file_errors; /* failed file calls */
+    counter blocks_lost; /* blocks that did not check at adoption */
+};
+
+#define SHARD_PAGE_MAGIC 0x53435047u
+/* One memfd per shard: the consumer's index, liveness and counters. Single writer: the shard. The counters' order is
+ * COUNTERS_LAYOUT: bump it with any change. */
+struct shard_page {
+    uint32_t magic;
+    uint32_t layout;
+    uint8_t pad[128 - 8];
+    struct ring_peer ring;
+    _Atomic uint32_t generation; /* of the shard that writes now */
+    _Atomic uint32_t stage;      /* enum shard_stage */
+    _Atomic uint64_t heartbeat;  /* moves with every loop */
+    _Atomic uint64_t progress;   /* moves with every record or file step */
+    struct shard_counters c;
+};
+
+enum shard_stage { STAGE_IDLE, STAGE_ADOPT, STAGE_SCAN, STAGE_RECORD, STAGE_SEAL, STAGE_UUID, STAGE_FILE };
+
+struct interface_counters {
+    char name[INTERFACE_NAME]; /* written once, before `used` is set */
+    _Atomic uint32_t used;
+    _Atomic uint32_t capturing; /* gauge 0/1 */
+    _Atomic uint32_t index;
+    uint32_t zero;
+    counter delivered;       /* packets libpcap handed over */
+    counter kernel_received; /* ps_recv, widened; includes drops */
+    counter kernel_dropped;  /* ps_drop, widened */
+    counter if_dropped;      /* ps_ifdrop, widened */
+};
+
+#define DISPATCHER_PAGE_MAGIC 0x53434450u
+/* One memfd. Single writer: the dispatcher. Enqueued packets stand in the rings (struct ring_slot). */
+struct dispatcher_page {
+    uint32_t magic;
+    uint32_t layout;
+    _Atomic uint32_t generation;
+    uint32_t zero;
+    _Atomic uint64_t heartbeat;
+    counter delivered; /* packets libpcap handed over, all sources */
+    counter drops[CAUSE_COUNT];
+    counter ring_full[SHARDS_MAX];    /* the part of drops[CAUSE_RING_FULL] per shard */
+    counter enqueued[SHARDS_MAX];     /* copy of the rings' counts for readers that do not map the rings */
+    counter ring_backlog[SHARDS_MAX]; /* gauge, bytes */
+    counter capture_gap_ms;
+    counter interfaces_capturing; /* gauge */
+    struct interface_counters interfaces[INTERFACES_MAX];
+};
+
+#define HUB_PAGE_MAGIC 0x53434855u
+/* One memfd. Single writer: the hub. */
+struct hub_page {
+    uint32_t magic;
+    uint32_t layout;
+    _Atomic uint32_t generation;
+    uint32_t zero;
+    _Atomic uint64_t heartbeat;
+    counter bad_events[FLOWEVENT_BAD_COUNT];
+    counter events; /* accepted, all sources */
+    counter eventsocket_connects;
+    counter eventsocket_up; /* gauge */
+    counter pages;          /* bus pages sent */
+    counter replays;
+};
+
+#define SUPERVISOR_PAGE_MAGIC 0x53435350u
+/* One memfd. Single writer: the supervisor. */
+struct supervisor_page {
+    uint32_t magic;
+    uint32_t layout;
+    counter ready; /* gauge: 1 when every process is up */
+    counter draining;
+    counter restarts_dispatcher, restarts_hub, restarts_shard[SHARDS_MAX];
+    counter up_dispatcher, up_hub, up_shard[SHARDS_MAX];    /* gauges */
+    counter pid_dispatcher, pid_hub, pid_shard[SHARDS_MAX]; /* gauges, 0 = none */
+};
+
+/* Sums over a family, taken at one moment; at rest it balances exactly (delivered = saved + buffered + drops). */
+struct totals {
+    uint64_t delivered, enqueued, consumed, saved, in_ring, buffered;
+    uint64_t drops[CAUSE_COUNT];
+    uint64_t lost, limits; /* sums of drops by class; kernel drops are not in it */
+    uint64_t kernel_received, kernel_dropped;
+    uint64_t flows_started, flows_saved, flows_live, flows_unnamed, files, file_bytes;
+    uint64_t budget_used, budget_limit;
+};
+
+/* Reads shards before the dispatcher would make packets vanish, so it reads dispatcher first, then rings, then shards:
+ * `in_ring` may be off by what is in flight, never negative. */
+void totals_read(struct totals *out, const struct dispatcher_page *d, const struct shard_page *const *shards,
+                 unsigned shard_count);
+
+#endif
