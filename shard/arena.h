@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * All state of a shard that must outlive its process: flow slots and fixed-size blocks in one memfd, addressed by
+ * 32-bit indices. Free lists are private and rebuilt by adoption.
+ *
+ * Every change of a slot goes through one redo record: the caller works on a copy of the slot (struct flow), writes new
+ * bytes only into blocks that no committed slot reaches, and calls arena_commit, which stores the whole new slot image,
+ * absolute counter values and the new ring position as one. Killed at any instruction, a successor finds either the old
+ * state or a valid record, which it applies again. Blocks that no slot reaches are found by their owner words.
+ *
+ * Failure policy: running out of blocks or slots is SC_ENOMEM for the caller to count; inconsistency met while adopting
+ * drops what does not check and counts it; inconsistency met later is a panic. */
+#ifndef SHARD_ARENA_H
+#define SHARD_ARENA_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/anonymize.h"
+#include "shared/counters.h"
+#include "shared/err.h"
+#include "shared/flowkey.h"
+#include "shared/uuid.h"
+
+#define ARENA_LAYOUT 1
+#define ARENA_NONE UINT32_MAX
+#define ARENA_BLOCK 256u
+#define ARENA_DISPATCHERS 8
+
+enum flow_stage {
+    FLOW_FREE = 0, /* the slot is unused */
+    FLOW_OPEN,     /* takes packets */
+    FLOW_CLOSED,   /* its packets are complete; it waits for a name or for the file thread */
+    FLOW_STAGED,   /* handed to the file thread */
+    FLOW_WRITTEN,  /* whole and closed in staging under its final staged name; only the rename is missing */
+};
+
+/* One flow (one generation of a key). The slot in the arena is only ever written by arena_commit. */
+struct flow {
+    struct flowkey key;
+    uint64_t total;       /* raw bytes committed: classic pcap header and records */
+    uint64_t packets;     /* records in them */
+    uint64_t raw_base;    /* stream offset of raw_head's first byte, a multiple of ARENA_BLOCK */
+    uint64_t sealed;      /* raw bytes that are in `packed` or in the file already; raw_base <= sealed <= total */
+    uint64_t packed_len;  /* bytes that sealing has produced so far */
+    uint64_t packed_base; /* of these, written to the file and freed (stream mode); a multiple of ARENA_BLOCK */
+    uint32_t raw_head, raw_tail;       /* blocks of [raw_base, total); ARENA_NONE when there is none */
+    uint32_t packed_head, packed_tail; /* blocks of [packed_base, packed_len) */
+    uint32_t crc;                      /* crc32 of [0, sealed) */
+    uint32_t name;                     /* block with a struct flow_name, or ARENA_NONE while unnamed */
+    int64_t first_ns;                  /* struct wall of the first packet */
+    int64_t first_clock;               /* struct instant of the first packet */
+    int64_t last_clock;                /* struct instant of the last activity */
+    uint32_t generation;               /* moves each time the slot is used anew */
+    uint32_t syn_seq;                  /* sequence number of the SYN that opened it, if FLOW_WIRE_SYN */
+    uint32_t older;                    /* for the policy: an earlier generation of the key, or ARENA_NONE */
+    uint32_t suffix;                   /* for the policy: n of <uuid>.n */
+    uint64_t dropped;                  /* for the policy: packets of this flow that are counted under a cause already */
+    uint16_t hdr_len;                  /* header length of the flow: bytes kept of each record */
+    uint16_t linktype;
+    uint8_t stage; /* enum flow_stage */
+    uint8_t saver; /* enum saver_state: the label under which metrics count it */
+    uint8_t wire;  /* FLOW_WIRE_ bits */
+    uint8_t flags; /* FLOW_FINISHED, the rest is the policy's */
+};
+_Static_assert(sizeof(struct flow) == 176, "ARENA_LAYOUT moves with any change");
+
+enum {
+    FLOW_WIRE_SYN = 1, /* a SYN opened it */
+    FLOW_WIRE_SYNACK = 2,
+    FLOW_WIRE_HANDSHAKE = 4, /* finished, or first seen in mid-stream */
+    FLOW_WIRE_FIN_LOW = 8,   /* FIN sent by key.addr[0] */
+    FLOW_WIRE_FIN_HIGH = 16,
+    FLOW_WIRE_RST = 32,
+};
+enum { FLOW_FINISHED = 1 }; /* the deflate stream has ended: packed_len, crc and total are final */
+
+/* What a name block holds; it is whole before the flow's image refers to it. */
+struct flow_name {
+    struct uuid uuid;
+    uint8_t zero0[3];
+    uint32_t yyyymmdd; /* directory of the file */
+    uint32_t hashed;   /* 1 = the name is the hash source's */
+    uint8_t zero1[ARENA_BLOCK - sizeof(struct uuid) - 11];
+};
+_Static_assert(sizeof(struct flow_name) == ARENA_BLOCK, "one block");
+
+/* Where a shard stands in the ring of one dispatcher. */
+struct arena_applied {
+    uint64_t position; /* bytes */
+    uint64_t packets;  /* RING_PACKET records passed, including lost ones */
+    uint32_t ring_generation;
+    uint32_t zero;
+};
+
+/* What else must survive, all absolute. */
+struct arena_state {
+    struct arena_applied applied[ARENA_DISPATCHERS];
+    int64_t clock_ns;      /* struct instant of the last record */
+    uint64_t events_taken; /* for the policy: events of -uuid.events that were applied */
+    uint32_t ended;        /* 1 = RING_END was seen */
+    uint32_t address_count;
+    struct ipaddr addresses[ANONYMIZE_EXEMPT_MAX]; /* the last RING_ADDRESSES; not part of the redo record */
+};
+
+/* A counter to set with a commit: index into struct shard_counters seen as an array of `counter`. */
+struct arena_counter {
+    uint32_t index;
+    uint64_t value;
+};
+#define ARENA_COUNTERS_PER_COMMIT 8
+#define ARENA_COUNTER(field) ((uint32_t)(offsetof(struct shard_counters, field) / sizeof(counter)))
+
+/* One atomic change. flow ARENA_NONE = only counters and state. */
+struct arena_change {
+    uint32_t flow;
+    unsigned counter_count;
+    struct flow image;
+    struct arena_counter counters[ARENA_COUNTERS_PER_COMMIT];
+};
+
+struct arena; /* private handle */
+
+/* Bytes of memfd that a budget needs: sparse, about twice the budget, of which at most the budget gets used. */
+size_t arena_map_bytes(uint64_t budget);
+
+/* Opens the arena in `map` (from shm_map, writable, page-aligned, at least arena_map_bytes(budget)): formats it when
+ * the head is all zeros, else adopts it: applies a valid redo record, frees what no slot reaches, drops flows that do
+ * not check (their packets are counted under CAUSE_ARENA_LOST). `c` are the shard's counters. Returns NULL and *err_r =
+ * SC_EVERSION (another layout), SC_EINVAL (budget below ARENA_MIN_BUDGET, or map too small) or SC_ENOMEM. *adopted_r
+ * tells which it was. */
+#define ARENA_MIN_BUDGET (1u << 20)
+struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct shard_counters *c, bool *adopted_r,
+                         int *err_r);
+void arena_close(struct arena *a); /* frees the private part; NULL is fine */
+
+const struct arena_state *arena_state(const struct arena *a);
+
+/* Positions that the next arena_commit will store. The caller sets them before the commit of a record. */
+void arena_set_applied(struct arena *a, unsigned dispatcher, struct arena_applied applied, int64_t clock_ns);
+void arena_set_events_taken(struct arena *a, uint64_t n);
+void arena_set_ended(struct arena *a);
+
+/* Replaces the local addresses at once (idempotent, hence outside the redo record). count <= ANONYMIZE_EXEMPT_MAX. */
+void arena_set_addresses(struct arena *a, const struct ipaddr *list, uint32_t count);
+
+uint32_t arena_flow_limit(const struct arena *a);
+uint64_t arena_budget_limit(const struct arena *a);
+uint64_t arena_budget_used(const struct arena *a); /* bytes of slots and blocks in use */
+
+/* Blocks that can still be had, counting only what the budget allows. A caller that admits new packets only while this
+ * is above ARENA_RESERVE never meets SC_ENOMEM while sealing or finishing what it has. */
+uint32_t arena_blocks_left(const struct arena *a);
+#define ARENA_RESERVE 512u
+
+/* The committed slot, read-only. idx < arena_flow_limit. */
+const struct flow *arena_flow(const struct arena *a, uint32_t idx);
+const struct flow_name *arena_name(const struct arena *a, uint32_t block);
+
+/* Takes a free slot: *idx_r, and *image_r all zero but generation and the ARENA_NONE fields, stage FLOW_FREE. Nothing
+ * is committed. SC_ENOMEM. Undo with arena_flow_return if it is never committed. */
+int arena_flow_take(struct arena *a, uint32_t *idx_r, struct flow *image_r) SC_MUST_CHECK;
+void arena_flow_return(struct arena *a, uint32_t idx);
+
+/* Stores change, state and counters as one. After it, *arena_flow(idx) is the image. */
+void arena_commit(struct arena *a, const struct arena_change *change);
+
+/* Appends n raw bytes past image->total, taking blocks as needed; moves the image's total, head and tail. Nothing is
+ * committed. SC_ENOMEM leaves image and blocks as they were. The image must go to arena_commit next or be given up with
+ * arena_append_undo. */
+int arena_append(struct arena *a, uint32_t idx, struct flow *image, const void *bytes, uint32_t n) SC_MUST_CHECK;
+/* Gives back the blocks that `image` has beyond the committed slot. */
+void arena_append_undo(struct arena *a, uint32_t idx, const struct flow *image);
+
+/* Writes name into a new block and sets image->name. SC_ENOMEM. */
+int arena_set_name(struct arena *a, uint32_t idx, struct flow *image, const struct flow_name *name) SC_MUST_CHECK;
+
+/* Frees slot and blocks of a committed flow: commits a FLOW_FREE image with the counters of `change` (whose flow and
+ * image are ignored; NULL = none), then gives the blocks back. */
+void arena_flow_free(struct arena *a, uint32_t idx, const struct arena_change *change);
+
+/* Calls back for every committed flow that is not FLOW_FREE, in slot order. */
+void arena_each(const struct arena *a, void (*cb)(void *ctx, uint32_t idx, const struct flow *f), void *ctx);
+
+/* ---- blocks, for chunk.c ---- */
+
+uint8_t *arena_block(const struct arena *a, uint32_t block);
+uint32_t arena_block_next(const struct arena *a,
+                          uint32_t block);                /* meaningful only inside a chain's committed length */
+uint32_t arena_block_take(struct arena *a, uint32_t idx); /* owner = flow idx; ARENA_NONE if none is left */
+void arena_block_link(struct arena *a, uint32_t block, uint32_t next);
+void arena_blocks_give(struct arena *a, uint32_t head, uint64_t count); /* head, next(head) .. */
+
+#endif
