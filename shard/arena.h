@@ -171,7 +171,9 @@ void arena_commit(struct arena *a, const struct arena_change *change);
  * committed. SC_ENOMEM leaves image and blocks as they were. The image must go to arena_commit next or be given up with
  * arena_append_undo. */
 int arena_append(struct arena *a, uint32_t idx, struct flow *image, const void *bytes, uint32_t n) SC_MUST_CHECK;
-/* Gives back the blocks that `image` has beyond the committed slot. */
+/* The same for sealed bytes: moves packed_len, packed_head and packed_tail. */
+int arena_append_packed(struct arena *a, uint32_t idx, struct flow *image, const void *bytes, size_t n) SC_MUST_CHECK;
+/* Gives back the blocks that `image` has beyond the committed slot, raw and packed. */
 void arena_append_undo(struct arena *a, uint32_t idx, const struct flow *image);
 
 /* Writes name into a new block and sets image->name. SC_ENOMEM. */
@@ -186,11 +188,17 @@ void arena_each(const struct arena *a, void (*cb)(void *ctx, uint32_t idx, const
 
 /* ---- blocks, for chunk.c ---- */
 
-uint8_t *arena_block(const struct arena *a, uint32_t block);
-uint32_t arena_block_next(const struct arena *a,
-                          uint32_t block);                /* meaningful only inside a chain's committed length */
-uint32_t arena_block_take(struct arena *a, uint32_t idx); /* owner = flow idx; ARENA_NONE if none is left */
-void arena_block_link(struct arena *a, uint32_t block, uint32_t next);
-void arena_blocks_give(struct arena *a, uint32_t head, uint64_t count); /* head, next(head) .. */
+/* NULL if block is not a block of flow idx (a chain that does not check). */
+const uint8_t *arena_block(const struct arena *a, uint32_t idx, uint32_t block);
+/* The block behind it in its chain; meaningful only inside the chain's length. */
+uint32_t arena_block_next(const struct arena *a, uint32_t block);
+/* Gives back head, next(head) .., at most count; stops and counts blocks_lost where the chain does not check. */
+void arena_blocks_give(struct arena *a, uint32_t idx, uint32_t head, uint64_t count);
+
+/* Blocks that hold len bytes. */
+static inline uint64_t arena_blocks_for(uint64_t len)
+{
+    return (len + ARENA_BLOCK - 1) / ARENA_BLOCK;
+}
 
 #endif

@@ -14,29 +14,33 @@
 #include "shard/arena.h"
 #include "shard/encoder.h"
 
-#define CHUNK_FIRST 4096u /* raw bytes at which a flow's first chunk is sealed */
+#define CHUNK_FIRST 4096u /* raw bytes at which a flow's first chunks are sealed */
 #define CHUNK_LATER 16384u
+#define CHUNK_GROWS 32768u /* from this many sealed bytes on, chunks are CHUNK_LATER */
 
 struct sealer; /* the engine and its buffers */
 
-struct sealer *sealer_new(struct arena *a, enum gzip_mode mode); /* NULL: no memory */
-void sealer_free(struct sealer *s);                              /* NULL is fine */
+/* stream: packed bytes are wanted early, even with GZIP_NONE. NULL: no memory. */
+struct sealer *sealer_new(struct arena *a, enum gzip_mode mode, bool stream);
+void sealer_free(struct sealer *s); /* NULL is fine */
 
 /* True when [sealed, total) has grown enough to be sealed. */
-bool chunk_ripe(const struct flow *f);
+bool chunk_ripe(const struct sealer *s, const struct flow *f);
 
 /* Seals all raw bytes of a committed flow and commits the result; with `last` ends the deflate stream, frees the whole
- * raw chain and sets FLOW_FINISHED (also when there are no new bytes). SC_OK or SC_ENOMEM. */
+ * raw chain and sets FLOW_FINISHED (also when there are no new bytes). SC_OK, SC_ENOMEM, or SC_EFORMAT: the chain does
+ * not check (only possible after an adoption): the caller drops the flow as CAUSE_ARENA_LOST. */
 int chunk_seal(struct sealer *s, uint32_t idx, bool last) SC_MUST_CHECK;
 
 /* Bytes of the finished file: head + packed_len + tail. */
 uint64_t chunk_file_bytes(const struct flow *f, enum gzip_mode mode);
 
-/* Fills iov with the packed bytes from packed offset `from` (packed_base <= from <= packed_len) on, at most iov_max
- * pieces; *block_r carries the walk from call to call (start with ARENA_NONE). Returns the number of pieces and their
- * sum in *bytes_r. Safe on the file thread while the main thread does not change the flow's packed chain. */
-int chunk_gather(const struct arena *a, const struct flow *f, uint64_t from, uint32_t *block_r, struct iovec *iov,
-                 int iov_max, size_t *bytes_r);
+/* Fills iov with the packed bytes of flow idx from packed offset `from` (packed_base <= from <= packed_len) on, at most
+ * iov_max pieces; *block_r carries the walk from call to call (start with ARENA_NONE). Returns the number of pieces and
+ * their sum in *bytes_r, or SC_EFORMAT if the chain does not check. Safe on the file thread while the main thread does
+ * not change the flow. */
+int chunk_gather(const struct arena *a, uint32_t idx, uint64_t from, uint32_t *block_r, struct iovec *iov, int iov_max,
+                 size_t *bytes_r);
 
 /* Stream mode: the packed bytes below `written` are in the file: frees their whole blocks and commits. */
 void chunk_drop_written(struct sealer *s, uint32_t idx, uint64_t written);

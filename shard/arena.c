@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The arena: geometry, the redo record, blocks and slots. Adoption stands in arena_adopt.c.
+ *
+ * Ordering: the only reader beside us is a successor that starts after our death, and a killed process has executed
+ * exactly the instructions up to some point in program order. So it is the compiler that must be held to the order of
+ * stores, and signal fences do that at no cost.
+ *
+ * Failure policy: see arena.h. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "shard/arena_map.h"
+#include "shared/log.h"
+
+#define BLOCK_COST (ARENA_BLOCK + 2 * sizeof(uint32_t))
+
+static void in_order(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+struct arena_geometry arena_geometry(uint64_t budget)
+{
+    struct arena_geometry g;
+    uint64_t flows = budget / (sizeof(struct flow) + BLOCK_COST) + 1;
+    uint64_t blocks = budget / BLOCK_COST + 1;
+    g.flow_limit = flows < ARENA_NONE - 2 ? (uint32_t)flows : ARENA_NONE - 2;
+    g.block_limit = blocks < ARENA_NONE - 2 ? (uint32_t)blocks : ARENA_NONE - 2;
+    g.flows_off = (sizeof(struct arena_head) + 4095) & ~(size_t)4095;
+    g.owners_off = g.flows_off + (size_t)g.flow_limit * sizeof(struct flow);
+    g.nexts_off = g.owners_off + (size_t)g.block_limit * sizeof(uint32_t);
+    g.blocks_off = (g.nexts_off + (size_t)g.block_limit * sizeof(uint32_t) + 4095) & ~(size_t)4095;
+    g.bytes = g.blocks_off + (size_t)g.block_limit * ARENA_BLOCK;
+    return g;
+}
+
+size_t arena_map_bytes(uint64_t budget)
+{
+    return arena_geometry(budget).bytes;
+}
+
+static void arena_format(struct arena *a)
+{
+    a->head->layout = ARENA_LAYOUT;
+    a->head->budget = a->budget;
+    in_order();
+    a->head->magic = ARENA_MAGIC; /* last: a half-formatted arena is formatted again */
+}
+
+struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct shard_counters *c, bool *adopted_r,
+                         int *err_r)
+{
+    struct arena_geometry g = arena_geometry(budget);
+    *err_r = SC_EINVAL;
+    if (budget < ARENA_MIN_BUDGET || map_bytes < g.bytes)
+        return NULL;
+    struct arena_head *head = map;
+    *adopted_r = head->magic != 0;
+    *err_r = SC_EVERSION;
+    if (*adopted_r && (head->magic != ARENA_MAGIC || head->layout != ARENA_LAYOUT || head->budget != budget))
+        return NULL;
+    *err_r = SC_ENOMEM;
+    struct arena *a = calloc(1, sizeof(*a));
+    if (!a)
+        return NULL;
+    /* Only the part that is used gets pages. */
+    a->free_flows = mmap(NULL, (size_t)g.flow_limit * sizeof(uint32_t), PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (a->free_flows == MAP_FAILED) {
+        free(a);
+        return NULL;
+    }
+    a->g = g;
+    a->budget = budget;
+    a->counters = (counter *)(void *)c;
+    a->head = head;
+    a->flows = (struct flow *)(void *)((uint8_t *)map + g.flows_off);
+    a->owners = (uint32_t *)(void *)((uint8_t *)map + g.owners_off);
+    a->nexts = (uint32_t *)(void *)((uint8_t *)map + g.nexts_off);
+    a->blocks = (uint8_t *)map + g.blocks_off;
+    a->free_block = ARENA_NONE;
+    if (!*adopted_r)
+        arena_format(a);
+    else if (arena_adopt(a) != SC_OK) {
+        arena_close(a);
+        return NULL;
+    }
+    *err_r = SC_OK;
+    return a;
+}
+
+void arena_close(struct arena *a)
+{
+    if (!a)
+        return;
+    munmap(a->free_flows, (size_t)a->g.flow_limit * sizeof(uint32_t));
+    free(a);
+}
+
+const struct arena_state *arena_state(const struct arena *a)
+{
+    return &a->head->state;
+}
+
+void arena_set_applied(struct arena *a, unsigned dispatcher, struct arena_applied applied, int64_t clock_ns)
+{
+    if (dispatcher >= ARENA_DISPATCHERS)
+        log_panic("arena: dispatcher=%u", dispatcher);
+    a->next.dispatcher = dispatcher;
+    a->next.applied = applied;
+    a->next.clock_ns = clock_ns;
+}
+
+void arena_set_events_taken(struct arena *a, uint64_t n)
+{
+    a->next.events_taken = n;
+}
+
+void arena_set_ended(struct arena *a)
+{
+    a->next.ended = 1;
+}
+
+void arena_set_addresses(struct arena *a, const struct ipaddr *list, uint32_t count)
+{
+    struct arena_state *s = &a->head->state;
+    if (count > ANONYMIZE_EXEMPT_MAX)
+        log_panic("arena: addresses=%u", count);
+    s->address_count = 0; /* killed in between, nothing is exempt: the safe side */
+    in_order();
+    memcpy(s->addresses, list, count * sizeof(*list));
+    in_order();
+    s->address_count = count;
+}
+
+uint32_t arena_flow_limit(const struct arena *a)
+{
+    return a->g.flow_limit;
+}
+
+uint64_t arena_budget_limit(const struct arena *a)
+{
+    return a->budget;
+}
+
+uint64_t arena_budget_used(const struct arena *a)
+{
+    uint64_t blocks = a->head->block_top - a->free_blocks;
+    uint64_t flows = a->head->flow_top - a->free_flow_count;
+    return blocks * BLOCK_COST + flows * sizeof(struct flow);
+}
+
+/* Bytes of slots and blocks that were ever used: pages once touched stay. */
+static uint64_t touched(const struct arena *a)
+{
+    return a->head->block_top * BLOCK_COST + a->head->flow_top * sizeof(struct flow);
+}
+
+static uint32_t fresh_blocks(const struct arena *a)
+{
+    uint64_t room = a->budget > touched(a) ? (a->budget - touched(a)) / BLOCK_COST : 0;
+    uint64_t left = a->g.block_limit - a->head->block_top;
+    return (uint32_t)(room < left ? room : left);
+}
+
+uint32_t arena_blocks_left(const struct arena *a)
+{
+    return a->free_blocks + fresh_blocks(a);
+}
+
+const struct flow *arena_flow(const struct arena *a, uint32_t idx)
+{
+    if (idx >= a->g.flow_limit)
+        log_panic("arena: flow=%u", idx);
+    return &a->flows[idx];
+}
+
+const struct flow_name *arena_name(const struct arena *a, uint32_t block)
+{
+    if (block >= a->head->block_top)
+        log_panic("arena: name block=%u", block);
+    return (const struct flow_name *)(const void *)(a->blocks + (size_t)block * ARENA_BLOCK);
+}
+
+int arena_flow_take(struct arena *a, uint32_t *idx_r, struct flow *image_r)
+{
+    uint32_t idx;
+    if (a->free_flow_count > 0) {
+        idx = a->free_flows[--a->free_flow_count];
+    } else {
+        if (a->head->flow_top >= a->g.flow_limit || touched(a) + sizeof(struct flow) > a->budget)
+            return SC_ENOMEM;
+        idx = a->head->flow_top++;
+    }
+    memset(image_r, 0, sizeof(*image_r));
+    image_r->generation = a->flows[idx].generation + 1;
+    image_r->raw_head = image_r->raw_tail = ARENA_NONE;
+    image_r->packed_head = image_r->packed_tail = ARENA_NONE;
+    image_r->name = image_r->older = ARENA_NONE;
+    *idx_r = idx;
+    return SC_OK;
+}
+
+void arena_flow_return(struct arena *a, uint32_t idx)
+{
+    a->free_flows[a->free_flow_count++] = idx;
+}
+
+void arena_redo_apply(struct arena *a)
+{
+    const struct arena_redo *r = &a->head->redo;
+    if (r->flow != ARENA_NONE)
+        a->flows[r->flow] = r->image;
+    for (unsigned i = 0; i < r->counter_count; i++)
+        counter_set(&a->counters[r->counters[i].index], r->counters[i].value);
+    struct arena_state *s = &a->head->state;
+    s->applied[r->next.dispatcher] = r->next.applied;
+    s->clock_ns = r->next.clock_ns;
+    s->events_taken = r->next.events_taken;
+    s->ended = r->next.ended;
+}
+
+void arena_commit(struct arena *a, const struct arena_change *change)
+{
+    struct arena_redo *r = &a->head->redo;
+    if (change->counter_count > ARENA_COUNTERS_PER_COMMIT)
+        log_panic("arena: counters=%u", change->counter_count);
+    r->valid = 0;
+    in_order();
+    r->flow = change->flow;
+    if (change->flow != ARENA_NONE)
+        r->image = change->image;
+    r->counter_count = change->counter_count;
+    for (unsigned i = 0; i < change->counter_count; i++)
+        r->counters[i] = change->counters[i];
+    r->next = a->next;
+    in_order();
+    r->valid = 1;
+    in_order();
+    arena_redo_apply(a);
+    in_order();
+}
+
+/* ---- blocks ---- */
+
+/* A block with owner word set; ARENA_NONE if none is left. */
+static uint32_t block_take(struct arena *a, uint32_t idx)
+{
+    uint32_t block = a->free_block;
+    if (block != ARENA_NONE) {
+        a->free_block = a->nexts[block];
+        a->free_blocks--;
+    } else {
+        if (fresh_blocks(a) == 0)
+            return ARENA_NONE;
+        block = a->head->block_top++;
+    }
+    a->owners[block] = idx + 1;
+    return block;
+}
+
+void arena_block_free(struct arena *a, uint32_t block)
+{
+    a->owners[block] = 0;
+    a->nexts[block] = a->free_block;
+    a->free_block = block;
+    a->free_blocks++;
+}
+
+const uint8_t *arena_block(const struct arena *a, uint32_t idx, uint32_t block)
+{
+    if (block >= a->head->block_top || a->owners[block] != idx + 1)
+        return NULL;
+    return a->blocks + (size_t)block * ARENA_BLOCK;
+}
+
+uint32_t arena_block_next(const struct arena *a, uint32_t block)
+{
+    return block < a->head->block_top ? a->nexts[block] : ARENA_NONE;
+}
+
+void arena_blocks_give(struct arena *a, uint32_t idx, uint32_t head, uint64_t count)
+{
+    for (; count > 0; count--) {
+        if (!arena_block(a, idx, head)) {
+            counter_add(&a->counters[ARENA_COUNTER(blocks_lost)], count);
+            return;
+        }
+        uint32_t next = a->nexts[head];
+        arena_block_free(a, head);
+        head = next;
+    }
+}
+
+/* A chain while it grows: `len` counts from the start of the head block. */
+struct chain {
+    uint32_t head, tail;
+    uint64_t len;
+};
+
+static int chain_append(struct arena *a, uint32_t idx, struct chain *c, const uint8_t *bytes, size_t n)
+{
+    uint64_t need = arena_blocks_for(c->len + n) - arena_blocks_for(c->len);
+    if (need > arena_blocks_left(a))
+        return SC_ENOMEM; /* before anything is taken: nothing to undo */
+    while (n > 0) {
+        uint32_t used = (uint32_t)(c->len % ARENA_BLOCK);
+        if (used == 0) {
+            uint32_t block = block_take(a, idx);
+            if (block == ARENA_NONE)
+                log_panic("arena: blocks were counted and are not there");
+            if (c->head == ARENA_NONE)
+                c->head = block;
+            else
+                a->nexts[c->tail] = block;
+            c->tail = block;
+        }
+        size_t part = ARENA_BLOCK - used < n ? ARENA_BLOCK - used : n;
+        memcpy(a->blocks + (size_t)c->tail * ARENA_BLOCK + used, bytes, part);
+        c->len += part;
+        bytes += part;
+        n -= part;
+    }
+    return SC_OK;
+}
+
+int arena_append(struct arena *a, uint32_t idx, struct flow *image, const void *bytes, uint32_t n)
+{
+    struct chain c = {image->raw_head, image->raw_tail, image->total - image->raw_base};
+    int err = chain_append(a, idx, &c, bytes, n);
+    if (err)
+        return err;
+    image->raw_head = c.head;
+    image->raw_tail = c.tail;
+    image->total = image->raw_base + c.len;
+    return SC_OK;
+}
+
+int arena_append_packed(struct arena *a, uint32_t idx, struct flow *image, const void *bytes, size_t n)
+{
+    struct chain c = {image->packed_head, image->packed_tail, image->packed_len - image->packed_base};
+    int err = chain_append(a, idx, &c, bytes, n);
+    if (err)
+        return err;
+    image->packed_head = c.head;
+    image->packed_tail = c.tail;
+    image->packed_len = image->packed_base + c.len;
+    return SC_OK;
+}
+
+/* Gives back what a grown chain (head, blocks) has beyond the committed one (tail0, blocks0). */
+static void chain_cut(struct arena *a, uint32_t idx, uint32_t head, uint64_t blocks, uint32_t tail0, uint64_t blocks0)
+{
+    if (blocks > blocks0)
+        arena_blocks_give(a, idx, blocks0 ? a->nexts[tail0] : head, blocks - blocks0);
+}
+
+void arena_append_undo(struct arena *a, uint32_t idx, const struct flow *image)
+{
+    struct flow none = {.raw_tail = ARENA_NONE, .packed_tail = ARENA_NONE};
+    const struct flow *f = a->flows[idx].stage == FLOW_FREE ? &none : &a->flows[idx];
+    chain_cut(a, idx, image->raw_head, arena_raw_blocks(image), f->raw_tail, arena_raw_blocks(f));
+    chain_cut(a, idx, image->packed_head, arena_packed_blocks(image), f->packed_tail, arena_packed_blocks(f));
+    if (image->name != ARENA_NONE && (f == &none || image->name != f->name))
+        arena_blocks_give(a, idx, image->name, 1);
+}
+
+int arena_set_name(struct arena *a, uint32_t idx, struct flow *image, const struct flow_name *name)
+{
+    uint32_t block = block_take(a, idx);
+    if (block == ARENA_NONE)
+        return SC_ENOMEM;
+    memcpy(a->blocks + (size_t)block * ARENA_BLOCK, name, sizeof(*name));
+    image->name = block;
+    return SC_OK;
+}
+
+void arena_flow_free(struct arena *a, uint32_t idx, const struct arena_change *change)
+{
+    struct flow old = *arena_flow(a, idx);
+    struct arena_change c = {.flow = idx, .image = {.generation = old.generation, .stage = FLOW_FREE}};
+    if (change) {
+        c.counter_count = change->counter_count;
+        memcpy(c.counters, change->counters, sizeof(c.counters));
+    }
+    arena_commit(a, &c);
+    if (old.stage == FLOW_FREE)
+        log_panic("arena: flow=%u freed twice", idx);
+    arena_blocks_give(a, idx, old.raw_head, arena_raw_blocks(&old));
+    arena_blocks_give(a, idx, old.packed_head, arena_packed_blocks(&old));
+    if (old.name != ARENA_NONE)
+        arena_blocks_give(a, idx, old.name, 1);
+    arena_flow_return(a, idx);
+}
+
+void arena_each(const struct arena *a, void (*cb)(void *ctx, uint32_t idx, const struct flow *f), void *ctx)
+{
+    for (uint32_t i = 0; i < a->head->flow_top; i++)
+        if (a->flows[i].stage != FLOW_FREE)
+            cb(ctx, i, &a->flows[i]);
+}

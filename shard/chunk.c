@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Sealing: gathers a flow's raw bytes, deflates them chunk by chunk into new blocks, commits the new image, and only
+ * then frees raw blocks. The dictionary of the next chunk is not copied: its raw blocks simply stay. Failure policy:
+ * see chunk.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "shard/arena_map.h" /* block counts of chains */
+#include "shard/chunk.h"
+
+/* Raw bytes deflated at once: a chunk that could not be sealed in time (no blocks) may have grown. */
+#define PIECE 65536u
+
+struct sealer {
+    struct arena *a;
+    struct encoder *e;
+    enum gzip_mode mode;
+    bool stream;
+    size_t out_cap;
+    uint8_t *out;
+    uint8_t in[ENCODER_DICT + PIECE];
+};
+
+struct sealer *sealer_new(struct arena *a, enum gzip_mode mode, bool stream)
+{
+    struct sealer *s = calloc(1, sizeof(*s));
+    if (!s)
+        return NULL;
+    s->a = a;
+    s->mode = mode;
+    s->stream = stream;
+    s->e = encoder_new(mode);
+    if (s->e) {
+        s->out_cap = encoder_bound(s->e, PIECE);
+        s->out = malloc(s->out_cap);
+    }
+    if (!s->out) {
+        sealer_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void sealer_free(struct sealer *s)
+{
+    if (!s)
+        return;
+    encoder_free(s->e);
+    free(s->out);
+    free(s);
+}
+
+bool chunk_ripe(const struct sealer *s, const struct flow *f)
+{
+    /* Without compression a chain is as small raw as packed, and costs no copy until the end. */
+    if (s->mode == GZIP_NONE && !s->stream)
+        return false;
+    return f->total - f->sealed >= (f->sealed < CHUNK_GROWS ? CHUNK_FIRST : CHUNK_LATER);
+}
+
+/* A place in a raw chain: `block` holds stream offset `at`. */
+struct place {
+    uint32_t block;
+    uint64_t at;
+};
+
+/* Copies stream bytes [p->at, p->at + n) and moves p behind them. SC_EFORMAT if the chain leaves the flow. */
+static int copy_out(const struct arena *a, uint32_t idx, struct place *p, uint8_t *out, size_t n)
+{
+    while (n > 0) {
+        size_t off = p->at % ARENA_BLOCK;
+        size_t part = ARENA_BLOCK - off < n ? ARENA_BLOCK - off : n;
+        const uint8_t *bytes = arena_block(a, idx, p->block);
+        if (!bytes)
+            return SC_EFORMAT;
+        memcpy(out, bytes + off, part);
+        out += part;
+        n -= part;
+        p->at += part;
+        if (p->at % ARENA_BLOCK == 0)
+            p->block = arena_block_next(a, p->block);
+    }
+    return SC_OK;
+}
+
+/* Without compression and with nothing packed yet, the raw chain is the file: hand it over as it stands. */
+static void rename_chain(struct flow *image)
+{
+    image->packed_head = image->raw_head;
+    image->packed_tail = image->raw_tail;
+    image->packed_len = image->total;
+}
+
+/* Deflates [sealed, total) of the image into new packed blocks. The buffer holds up to ENCODER_DICT bytes of history in
+ * front of each piece. */
+static int pack(struct sealer *s, uint32_t idx, struct flow *image, bool last)
+{
+    struct place p = {image->raw_head, image->raw_base};
+    size_t dict = 0;
+    uint64_t skip = image->sealed - image->raw_base; /* history kept as raw blocks: at most dictionary + one block */
+    if (skip > ENCODER_DICT + ARENA_BLOCK)
+        return SC_EFORMAT;
+    int err = copy_out(s->a, idx, &p, s->in, skip);
+    if (err)
+        return err;
+    dict = skip < ENCODER_DICT ? skip : ENCODER_DICT;
+    memmove(s->in, s->in + (skip - dict), dict);
+    do {
+        size_t n = image->total - image->sealed < PIECE ? image->total - image->sealed : PIECE;
+        err = copy_out(s->a, idx, &p, s->in + dict, n);
+        if (err)
+            return err;
+        bool end = last && image->sealed + n == image->total;
+        size_t len = encoder_chunk(s->e, s->in, dict, s->in + dict, n, end, s->out, s->out_cap);
+        err = arena_append_packed(s->a, idx, image, s->out, len);
+        if (err)
+            return err;
+        if (s->mode != GZIP_NONE)
+            image->crc = encoder_crc(image->crc, s->in + dict, n);
+        image->sealed += n;
+        size_t keep = dict + n < ENCODER_DICT ? dict + n : ENCODER_DICT;
+        memmove(s->in, s->in + dict + n - keep, keep);
+        dict = keep;
+    } while (image->sealed < image->total);
+    return SC_OK;
+}
+
+/* Moves raw_base up so that only the next dictionary stays (nothing, after the last chunk); returns the number of
+ * blocks that thereby leave the front of the chain. */
+static uint64_t trim_raw(const struct arena *a, struct flow *image, bool last)
+{
+    uint64_t base = image->sealed > ENCODER_DICT ? (image->sealed - ENCODER_DICT) & ~(uint64_t)(ARENA_BLOCK - 1) : 0;
+    uint64_t freed = 0;
+    if (last) {
+        freed = arena_raw_blocks(image);
+        image->raw_head = image->raw_tail = ARENA_NONE;
+        image->raw_base = image->total;
+        return freed;
+    }
+    for (; image->raw_base < base; image->raw_base += ARENA_BLOCK, freed++)
+        image->raw_head = arena_block_next(a, image->raw_head);
+    return freed;
+}
+
+int chunk_seal(struct sealer *s, uint32_t idx, bool last)
+{
+    const struct flow *f = arena_flow(s->a, idx);
+    struct arena_change c = {.flow = idx, .image = *f};
+    uint32_t raw_head = f->raw_head;
+    uint64_t freed = 0;
+    if (f->flags & FLOW_FINISHED || (f->sealed == f->total && !last))
+        return SC_OK;
+    if (last && s->mode == GZIP_NONE && f->packed_len == 0) {
+        rename_chain(&c.image);
+        c.image.sealed = c.image.raw_base = f->total;
+        c.image.raw_head = c.image.raw_tail = ARENA_NONE;
+    } else {
+        int err = pack(s, idx, &c.image, last);
+        if (err) {
+            arena_append_undo(s->a, idx, &c.image);
+            return err;
+        }
+        freed = trim_raw(s->a, &c.image, last);
+    }
+    if (last)
+        c.image.flags |= FLOW_FINISHED;
+    arena_commit(s->a, &c);
+    arena_blocks_give(s->a, idx, raw_head, freed);
+    return SC_OK;
+}
+
+uint64_t chunk_file_bytes(const struct flow *f, enum gzip_mode mode)
+{
+    return f->packed_len + (mode == GZIP_NONE ? 0 : GZIP_HEAD + GZIP_TAIL);
+}
+
+int chunk_gather(const struct arena *a, uint32_t idx, uint64_t from, uint32_t *block_r, struct iovec *iov, int iov_max,
+                 size_t *bytes_r)
+{
+    const struct flow *f = arena_flow(a, idx);
+    int n = 0;
+    *bytes_r = 0;
+    if (*block_r == ARENA_NONE) {
+        *block_r = f->packed_head;
+        for (uint64_t at = f->packed_base; at + ARENA_BLOCK <= from; at += ARENA_BLOCK)
+            *block_r = arena_block_next(a, *block_r);
+    }
+    while (n < iov_max && from < f->packed_len) {
+        const uint8_t *bytes = arena_block(a, idx, *block_r);
+        size_t off = from % ARENA_BLOCK;
+        size_t left = f->packed_len - from < ARENA_BLOCK - off ? f->packed_len - from : ARENA_BLOCK - off;
+        if (!bytes)
+            return SC_EFORMAT;
+        iov[n].iov_base = (void *)(uintptr_t)(bytes + off); /* writev only reads it */
+        iov[n++].iov_len = left;
+        *bytes_r += left;
+        from += left;
+        if (from % ARENA_BLOCK == 0)
+            *block_r = arena_block_next(a, *block_r);
+    }
+    return n;
+}
+
+void chunk_drop_written(struct sealer *s, uint32_t idx, uint64_t written)
+{
+    const struct flow *f = arena_flow(s->a, idx);
+    struct arena_change c = {.flow = idx, .image = *f};
+    uint32_t head = f->packed_head;
+    uint64_t freed = 0;
+    uint64_t base = written & ~(uint64_t)(ARENA_BLOCK - 1);
+    for (; c.image.packed_base < base; c.image.packed_base += ARENA_BLOCK, freed++)
+        c.image.packed_head = arena_block_next(s->a, c.image.packed_head);
+    if (freed == 0)
+        return;
+    if (c.image.packed_base == c.image.packed_len)
+        c.image.packed_head = c.image.packed_tail = ARENA_NONE;
+    arena_commit(s->a, &c);
+    arena_blocks_give(s->a, idx, head, freed);
+}
