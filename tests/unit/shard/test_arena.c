@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The arena: geometry, budget, redo, and adoption after a death at any store or with any word damaged. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "shard/arena_map.h"
+
+#define BUDGET (1u << 20)
+
+struct fixture {
+    struct shard_counters counters;
+    uint8_t *map;
+    size_t bytes;
+};
+
+static struct arena *open_arena(struct fixture *fx, bool expect_adopted)
+{
+    bool adopted;
+    int err;
+    struct arena *a = arena_open(fx->map, fx->bytes, BUDGET, &fx->counters, &adopted, &err);
+    assert_non_null(a);
+    assert_int_equal(err, SC_OK);
+    assert_int_equal(adopted, expect_adopted);
+    return a;
+}
+
+static int setup(void **state)
+{
+    struct fixture *fx = calloc(1, sizeof(*fx));
+    fx->bytes = arena_map_bytes(BUDGET);
+    fx->map = mmap(NULL, fx->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    *state = fx;
+    return fx->map == MAP_FAILED;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fx = *state;
+    munmap(fx->map, fx->bytes);
+    free(fx);
+    return 0;
+}
+
+static void fill(uint8_t *out, size_t n, uint32_t seed)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint8_t)(seed * 31 + i * 7 + (i >> 8));
+}
+
+/* Opens a flow with n bytes and commits it. */
+static uint32_t new_flow(struct arena *a, uint32_t n, uint32_t seed)
+{
+    struct arena_change c = {0};
+    uint8_t bytes[8192];
+    assert_true(n <= sizeof(bytes));
+    fill(bytes, n, seed);
+    assert_int_equal(arena_flow_take(a, &c.flow, &c.image), SC_OK);
+    assert_int_equal(arena_append(a, c.flow, &c.image, bytes, n), SC_OK);
+    c.image.stage = FLOW_OPEN;
+    c.image.key.addr_len = 4;
+    c.image.packets = seed;
+    arena_commit(a, &c);
+    return c.flow;
+}
+
+static void check_bytes(const struct arena *a, uint32_t idx, uint32_t n, uint32_t seed)
+{
+    const struct flow *f = arena_flow(a, idx);
+    uint8_t want[8192];
+    fill(want, n, seed);
+    assert_int_equal(f->total, n);
+    uint32_t b = f->raw_head;
+    for (uint32_t at = 0; at < n; at += ARENA_BLOCK, b = arena_block_next(a, b)) {
+        const uint8_t *have = arena_block(a, idx, b);
+        assert_non_null(have);
+        assert_memory_equal(have, want + at, n - at < ARENA_BLOCK ? n - at : ARENA_BLOCK);
+    }
+}
+
+static void test_open_checks_its_arguments(void **state)
+{
+    struct fixture *fx = *state;
+    bool adopted;
+    int err;
+    assert_null(arena_open(fx->map, fx->bytes - 4096, BUDGET, &fx->counters, &adopted, &err));
+    assert_int_equal(err, SC_EINVAL);
+    assert_null(arena_open(fx->map, fx->bytes, ARENA_MIN_BUDGET - 1, &fx->counters, &adopted, &err));
+    assert_int_equal(err, SC_EINVAL);
+    ((struct arena_head *)(void *)fx->map)->magic = 7;
+    assert_null(arena_open(fx->map, fx->bytes, BUDGET, &fx->counters, &adopted, &err));
+    assert_int_equal(err, SC_EVERSION);
+}
+
+static void test_append_grows_and_undo_gives_back(void **state)
+{
+    struct arena *a = open_arena(*state, false);
+    uint32_t left = arena_blocks_left(a);
+    uint32_t idx = new_flow(a, 300, 1);
+    uint32_t one = arena_blocks_left(a);
+    assert_true(one < left);
+    struct arena_change c = {.flow = idx, .image = *arena_flow(a, idx)};
+    uint8_t more[1000] = {0};
+    assert_int_equal(arena_append(a, idx, &c.image, more, sizeof(more)), SC_OK);
+    assert_int_equal(c.image.total, 1300);
+    assert_int_equal(arena_flow(a, idx)->total, 300);
+    arena_append_undo(a, idx, &c.image);
+    assert_int_equal(arena_blocks_left(a), one);
+    check_bytes(a, idx, 300, 1);
+    arena_flow_free(a, idx, NULL);
+    assert_int_equal(arena_budget_used(a), 0);
+    arena_close(a);
+}
+
+static void test_undo_of_a_flow_never_committed(void **state)
+{
+    struct arena *a = open_arena(*state, false);
+    struct arena_change c = {0};
+    uint8_t bytes[700] = {0};
+    struct flow_name name = {.yyyymmdd = 20240101};
+    assert_int_equal(arena_flow_take(a, &c.flow, &c.image), SC_OK);
+    assert_int_equal(arena_append(a, c.flow, &c.image, bytes, sizeof(bytes)), SC_OK);
+    assert_int_equal(arena_set_name(a, c.flow, &c.image, &name), SC_OK);
+    arena_append_undo(a, c.flow, &c.image);
+    arena_flow_return(a, c.flow);
+    assert_int_equal(arena_budget_used(a), 0);
+    arena_close(a);
+}
+
+static void test_budget_is_hard_and_enomem_changes_nothing(void **state)
+{
+    struct arena *a = open_arena(*state, false);
+    struct arena_change c = {0};
+    uint8_t bytes[4096];
+    fill(bytes, sizeof(bytes), 3);
+    assert_int_equal(arena_flow_take(a, &c.flow, &c.image), SC_OK);
+    c.image.stage = FLOW_OPEN;
+    c.image.key.addr_len = 4;
+    unsigned n = 0;
+    while (arena_append(a, c.flow, &c.image, bytes, sizeof(bytes)) == SC_OK) {
+        arena_commit(a, &c);
+        n++;
+    }
+    assert_true(n > 200);
+    assert_true(arena_budget_used(a) <= BUDGET);
+    assert_int_equal(c.image.total, n * sizeof(bytes));
+    assert_true(arena_blocks_left(a) < sizeof(bytes) / ARENA_BLOCK);
+    arena_flow_free(a, c.flow, NULL);
+    assert_int_equal(arena_budget_used(a), 0);
+    unsigned flows = 0;
+    for (struct flow image; arena_flow_take(a, &c.flow, &image) == SC_OK;)
+        flows++;
+    assert_true(flows >= 1); /* the pages of the blocks were touched: little room for further slots */
+    arena_close(a);
+}
+
+static void test_counters_and_positions_survive(void **state)
+{
+    struct fixture *fx = *state;
+    struct arena *a = open_arena(fx, false);
+    struct arena_change c = {.flow = ARENA_NONE, .counter_count = 2};
+    c.counters[0] = (struct arena_counter){ARENA_COUNTER(consumed), 17};
+    c.counters[1] = (struct arena_counter){ARENA_COUNTER(drops) + CAUSE_NO_UUID, 5};
+    arena_set_applied(a, 0, (struct arena_applied){.position = 4711, .packets = 17, .ring_generation = 3}, 99);
+    arena_set_ended(a);
+    arena_commit(a, &c);
+    arena_close(a);
+    a = open_arena(fx, true);
+    assert_int_equal(arena_state(a)->applied[0].position, 4711);
+    assert_int_equal(arena_state(a)->clock_ns, 99);
+    assert_int_equal(arena_state(a)->ended, 1);
+    assert_int_equal(counter_get(&fx->counters.consumed), 17);
+    assert_int_equal(counter_get(&fx->counters.drops[CAUSE_NO_UUID]), 5);
+    arena_close(a);
+}
+
+/* A death between the redo record and its application: the successor applies it. */
+static void test_valid_redo_is_applied_again(void **state)
+{
+    struct fixture *fx = *state;
+    struct arena *a = open_arena(fx, false);
+    uint32_t idx = new_flow(a, 300, 1);
+    struct flow before = *arena_flow(a, idx);
+    struct arena_change c = {.flow = idx, .image = before, .counter_count = 1};
+    uint8_t bytes[1000];
+    fill(bytes, sizeof(bytes), 9);
+    assert_int_equal(arena_append(a, idx, &c.image, bytes, sizeof(bytes)), SC_OK);
+    c.counters[0] = (struct arena_counter){ARENA_COUNTER(consumed), 2};
+    arena_commit(a, &c);
+    /* undo what came after `valid` */
+    a->flows[idx] = before;
+    counter_set(&fx->counters.consumed, 1);
+    arena_close(a);
+    a = open_arena(fx, true);
+    assert_int_equal(arena_flow(a, idx)->total, 1300);
+    assert_int_equal(counter_get(&fx->counters.consumed), 2);
+    arena_close(a);
+}
+
+/* Blocks taken for a change that was never committed come back. */
+static void test_stray_blocks_are_found(void **state)
+{
+    struct fixture *fx = *state;
+    struct arena *a = open_arena(fx, false);
+    uint32_t idx = new_flow(a, 300, 1);
+    uint32_t other = new_flow(a, 5000, 2);
+    uint64_t used = arena_budget_used(a);
+    struct flow image = *arena_flow(a, idx);
+    uint8_t bytes[4000] = {0};
+    assert_int_equal(arena_append(a, idx, &image, bytes, sizeof(bytes)), SC_OK);
+    struct arena_change c = {0};
+    assert_int_equal(arena_flow_take(a, &c.flow, &c.image), SC_OK);
+    assert_int_equal(arena_append(a, c.flow, &c.image, bytes, sizeof(bytes)), SC_OK);
+    arena_close(a);
+    a = open_arena(fx, true);
+    assert_int_equal(arena_budget_used(a), used);
+    check_bytes(a, idx, 300, 1);
+    check_bytes(a, other, 5000, 2);
+    arena_close(a);
+}
+
+static void test_damaged_slot_is_dropped_and_counted(void **state)
+{
+    struct fixture *fx = *state;
+    struct arena *a = open_arena(fx, false);
+    uint32_t bad = new_flow(a, 5000, 7);
+    uint32_t good = new_flow(a, 5000, 2); /* so that the redo record, which heals its flow, is not the bad one's */
+    a->flows[bad].raw_base = 3;
+    arena_close(a);
+    a = open_arena(fx, true);
+    assert_int_equal(arena_flow(a, bad)->stage, FLOW_FREE);
+    assert_int_equal(counter_get(&fx->counters.drops[CAUSE_ARENA_LOST]), 7);
+    check_bytes(a, good, 5000, 2);
+    arena_close(a);
+}
+
+static void free_one(void *ctx, uint32_t idx, const struct flow *f)
+{
+    (void)f;
+    arena_flow_free(ctx, idx, NULL);
+}
+
+/* Every word of head, slots, owners and links flipped one by one: no crash, no hang, and whatever is left can be freed.
+ */
+static void test_every_word_damaged(void **state)
+{
+    struct fixture *fx = *state;
+    struct arena *a = open_arena(fx, false);
+    for (uint32_t i = 0; i < 8; i++)
+        new_flow(a, 100 + i * 600, i + 1);
+    size_t head = sizeof(struct arena_head), flows = a->head->flow_top * sizeof(struct flow);
+    size_t links = a->head->block_top * sizeof(uint32_t);
+    struct arena_geometry g = a->g;
+    arena_close(a);
+    uint8_t *saved = malloc(g.blocks_off);
+    assert_non_null(saved);
+    memcpy(saved, fx->map, g.blocks_off);
+    const size_t areas[4][2] = {{0, head}, {g.flows_off, flows}, {g.owners_off, links}, {g.nexts_off, links}};
+    unsigned tried = 0;
+    for (unsigned area = 0; area < 4; area++) {
+        for (size_t off = 0; off + 4 <= areas[area][1]; off += 4, tried++) {
+            memcpy(fx->map, saved, g.blocks_off);
+            uint32_t *word = (uint32_t *)(void *)(fx->map + areas[area][0] + off);
+            *word ^= tried % 2 ? 0xffffffffu : 1u << (off / 4 % 32);
+            bool adopted;
+            int err;
+            a = arena_open(fx->map, fx->bytes, BUDGET, &fx->counters, &adopted, &err);
+            if (!a)
+                continue;
+            arena_each(a, free_one, a);
+            arena_close(a);
+        }
+    }
+    assert_true(tried > 1000);
+    free(saved);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_open_checks_its_arguments, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_append_grows_and_undo_gives_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_undo_of_a_flow_never_committed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_budget_is_hard_and_enomem_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_counters_and_positions_survive, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_valid_redo_is_applied_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stray_blocks_are_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damaged_slot_is_dropped_and_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_every_word_damaged, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
