@@ -193,8 +193,9 @@ struct totals {
     uint64_t budget_used, budget_limit;
 };
 
-/* Reads shards before the dispatcher would make packets vanish, so it reads dispatcher first, then rings, then shards:
- * `in_ring` may be off by what is in flight, never negative. */
+/* Reads against the way of the packets (published and drops, consumed, enqueued, the dispatcher's drops, delivered), so
+ * that a packet in flight shows as buffered or in_ring and nothing is counted twice; differences are never negative.
+ * d and single shards may be NULL (not there: zeros). */
 void totals_read(struct totals *out, const struct dispatcher_page *d, const struct shard_page *const *shards,
                  unsigned shard_count);
 

@@ -107,12 +107,15 @@ struct ring_producer {
     uint64_t packets;   /* private: RING_PACKET records committed */
     uint64_t cons_seen; /* the foreign index as last accepted */
     uint64_t reserved;  /* bytes of the open reservation, PAD included */
-    bool peer_bad;      /* the foreign index broke the rule */
+    bool peer_bad;      /* the foreign index broke the rule; cleared by the next look that finds a good one */
 };
 
 /* Takes over a formatted ring where the last producer published. map stays the caller's. SC_EVERSION, SC_EFORMAT. */
 int ring_producer_attach(struct ring_producer *p, void *map, size_t map_bytes,
                          const struct ring_peer *peer) SC_MUST_CHECK;
+
+/* False for a payload that can never go in (more than half the ring with its head): drop it, do not wait for room. */
+bool ring_can_hold(const struct ring_producer *p, uint32_t payload_len);
 
 /* Room for a record with payload_len bytes. Returns the record to fill (len is set, the rest zero except payload),
  * payload at (uint8_t *)(rec + 1); NULL if it does not fit now (full, or peer_bad). Never blocks. */
@@ -145,6 +148,11 @@ struct ring_consumer {
  * SC_EVERSION, SC_EFORMAT (also: pos outside [prod - size, prod]). */
 int ring_consumer_attach(struct ring_consumer *c, const void *map, size_t map_bytes, struct ring_peer *peer,
                          uint64_t pos, uint64_t packets) SC_MUST_CHECK;
+
+/* Starts at the published end, for a consumer whose position is lost or was refused: *lost says how many packets are
+ * skipped, counted from `packets` already passed. SC_EVERSION, SC_EFORMAT. */
+int ring_consumer_attach_end(struct ring_consumer *c, const void *map, size_t map_bytes, struct ring_peer *peer,
+                             uint64_t packets, uint64_t *lost) SC_MUST_CHECK;
 
 /* The next record. SC_OK: *rec (a private, checked copy of the head) and *payload (in the ring, valid until
  * ring_release covers it) are set, and pos/packets have moved past it. SC_EAGAIN: nothing. SC_EFORMAT: the record did
