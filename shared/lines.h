@@ -8,7 +8,8 @@
 
 struct lines;
 
-/* on_line: a whole line without its newline, valid during the call. on_too_long: one line was over max. */
+/* NULL when memory is short. on_line: a whole line without its newline, valid during the call. on_too_long: one
+ * line was over max (told as soon as it is). Neither may free the object. */
 struct lines *lines_new(size_t max, void (*on_line)(void *ctx, const char *line, size_t len),
                         void (*on_too_long)(void *ctx), void *ctx);
 void lines_free(struct lines *l); /* NULL is fine */
