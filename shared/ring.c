@@ -314,11 +314,24 @@ static void look_at_producer(struct ring_consumer *c)
     c->prod_seen = prod & ~(uint64_t)(RING_ALIGN - 1);
 }
 
+/* Every entry has one of the two lengths and nothing in its gap. */
+static bool addresses_valid(const uint8_t *payload, uint32_t len)
+{
+    for (uint32_t i = 0; i + sizeof(struct ring_address) <= len; i += (uint32_t)sizeof(struct ring_address)) {
+        struct ring_address a;
+        memcpy(&a, payload + i, sizeof a);
+        if ((a.len != 4 && a.len != 16) || a.zero[0] != 0 || a.zero[1] != 0 || a.zero[2] != 0)
+            return false;
+    }
+    return len % sizeof(struct ring_address) == 0;
+}
+
 /* Fields of a record that has a whole head and whose len is already checked. */
-static bool record_valid(const struct ring_record *r)
+static bool record_valid(const struct ring_record *r, const uint8_t *payload)
 {
     uint32_t room = r->len - (uint32_t)sizeof *r;
-    if (r->hdr_len > room || r->zero[0] != 0 || r->zero[1] != 0 || r->zero[2] != 0 || r->zero[3] != 0)
+    if (r->hdr_len > room || room - r->hdr_len >= RING_ALIGN || r->zero[0] != 0 || r->zero[1] != 0 || r->zero[2] != 0 ||
+        r->zero[3] != 0)
         return false;
     switch (r->kind) {
     case RING_PACKET:
@@ -328,7 +341,7 @@ static bool record_valid(const struct ring_record *r)
     case RING_END:
         return room == 0;
     case RING_ADDRESSES:
-        return r->hdr_len % sizeof(struct ring_address) == 0;
+        return addresses_valid(payload, r->hdr_len);
     default:
         return false;
     }
@@ -362,7 +375,7 @@ int ring_next(struct ring_consumer *c, struct ring_record *rec, const uint8_t **
         __builtin_prefetch(c->data + ((off + RING_PREFETCH) & (c->size - 1)));
         memcpy(rec, at, sizeof *rec);
         memcpy(rec, &mark, sizeof mark);
-        if (!record_valid(rec))
+        if (!record_valid(rec, at + sizeof *rec))
             return resync(c, lost);
         *payload = at + sizeof *rec;
         c->pos += mark.len;

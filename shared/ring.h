@@ -30,7 +30,8 @@ enum ring_kind {
     RING_PAD,       /* skip to the start of the data area; only the library sees it */
 };
 
-/* Start of every record, aligned to RING_ALIGN; `len - sizeof` payload bytes follow, of which hdr_len count. */
+/* Start of every record, aligned to RING_ALIGN; `len - sizeof` payload bytes follow: hdr_len, rounded up to RING_ALIGN
+ * (checked, so that a flipped len cannot swallow the next record). */
 struct ring_record {
     uint32_t len; /* whole record, multiple of RING_ALIGN */
     uint16_t kind;
@@ -40,7 +41,7 @@ struct ring_record {
     uint32_t wire_len; /* original length */
     uint16_t l3_off;
     uint16_t l4_off;
-    uint16_t hdr_len; /* payload bytes that count */
+    uint16_t hdr_len; /* payload bytes, as reserved */
     uint8_t tcp_flags;
     uint8_t from_low; /* sender is key.addr[0] */
     uint8_t zero[4];
