@@ -99,6 +99,18 @@ $(foreach r,$(ROOMS),$(eval $(call unit_rule,$(r))))
 unit: $(unit_bin)
 	@for t in $(unit_bin); do $$t || exit 1; done
 
+# ---- stress tests: the ring with threads in place of processes; also with SANITIZE=thread ----
+
+stress_bin := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/stress/*.c))
+
+$(BUILD)/tests/stress/%: $(BUILD)/obj/tests/stress/%.o $(lib_shared)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
+
+.PHONY: stress
+stress: $(stress_bin)
+	@for t in $(stress_bin); do $$t || exit 1; done
+
 .PHONY: clean
 clean:
 	rm -rf build
