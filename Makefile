@@ -6,7 +6,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
 
-CC ?= gcc
+# What a Debian 12 machine needs: to build and run; to test; to format and lint. The only lists there are.
+PACKAGES := gcc make libc6-dev libpcap-dev libevent-dev libnanomsg-dev libjansson-dev zlib1g-dev libcap-dev
+PACKAGES_TEST := libcmocka-dev python3 tshark tcpdump nanomsg-utils iproute2 curl clang valgrind binutils tar
+PACKAGES_DEV := clang clang-format clang-tidy cppcheck python3 binutils
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 SANITIZE ?=
 BUILD := build$(if $(SANITIZE),/$(SANITIZE))
 BIN := $(BUILD)/bin
@@ -45,8 +52,18 @@ objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 ALL_ROOMS := shared shard $(ROOMS)
 $(foreach r,$(ALL_ROOMS),$(eval lib_$(r) := $(BUILD)/lib/lib$(r).a))
 
+# Under sudo, what is built still belongs to the person who called.
+AS_CALLER := $(if $(SUDO_UID),$(if $(filter 0,$(shell id -u)),setpriv --reuid=$(SUDO_UID) --regid=$(SUDO_GID) \
+	--clear-groups))
+programs := $(foreach r,shard $(ROOMS),$(if $(filter %/main.c,$(src_$(r))),$(BIN)/$(program_$(r))))
+
 .PHONY: all
-all: $(foreach r,shard $(ROOMS),$(BIN)/$(program_$(r)))
+ifeq ($(AS_CALLER),)
+all: $(programs) ## Build the programs into build/bin (default)
+else
+all:
+	+$(AS_CALLER) $(MAKE) --no-print-directory all
+endif
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -95,24 +112,90 @@ endef
 $(foreach r,$(ROOMS),$(eval $(call unit_rule,$(r))))
 .SECONDARY:
 
-.PHONY: unit
-unit: $(unit_bin)
-	@for t in $(unit_bin); do $$t || exit 1; done
-
-# ---- stress tests: the ring with threads in place of processes; also with SANITIZE=thread ----
-
+# Stress programs: the ring with threads in place of processes; also with SANITIZE=thread. Exit 0 = passed.
 stress_bin := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/stress/*.c))
-
 $(BUILD)/tests/stress/%: $(BUILD)/obj/tests/stress/%.o $(lib_shared)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
 
-.PHONY: stress
-stress: $(stress_bin)
+.PHONY: test-programs unit stress
+ifeq ($(AS_CALLER),)
+test-programs: $(unit_bin) $(stress_bin)
+else
+test-programs:
+	+$(AS_CALLER) $(MAKE) --no-print-directory test-programs
+endif
+
+unit: $(unit_bin) ## Build and run the unit tests
+	@for t in $(unit_bin); do $$t || exit 1; done
+stress: $(stress_bin) ## Build and run the stress programs
 	@for t in $(stress_bin); do $$t || exit 1; done
 
+# ---- what a person calls ----
+
+.PHONY: help deps deps-test deps-dev run demo test integration bench format check-format check-layers lint guards
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  make run ARGS=\"-interface eth0 -anonymize.ip=netblock\"   more arguments for the capture"
+	@echo "  make SANITIZE=address,undefined                          another build beside the plain one (or =thread)"
+	@echo "  make CC=clang BUILD=build/clang                          with another compiler"
+
+deps: ## Install what building and running needs
+	@tests/lib/packages.sh "make deps (to build and run)" $(PACKAGES)
+deps-test: deps ## Install what the tests need
+	@tests/lib/packages.sh "make deps-test (to test)" $(PACKAGES_TEST)
+deps-dev: deps ## Install what formatting and linting need
+	@tests/lib/packages.sh "make deps-dev (to format and lint)" $(PACKAGES_DEV)
+
+run: deps ## Build, then capture all interfaces that are up into ./data until Ctrl-C
+	+@$(AS_CALLER) $(MAKE) --no-print-directory all
+	@tests/lib/capture.sh $(BIN)/shardcap -datadir data -flowtimeout=3s $(ARGS)
+
+demo: deps ## Without root: 50 HTTP flows and a bulk transfer between two namespaces, and what is saved of them
+	+@$(AS_CALLER) $(MAKE) --no-print-directory all
+	@tests/lib/demo.sh $(BIN)
+
+# REQUIRE=netns,tshark,nanocat makes the absence of one a failure where it would be a skip.
+export REQUIRE
+RUN_TESTS = python3 tests/lib/run_tests.py --build $(BUILD)
+test: deps deps-test ## Install, build and run all tests
+	+@$(MAKE) --no-print-directory all test-programs
+	@$(RUN_TESTS) unit stress integration
+
+integration: all ## Run the integration tests alone: ONLY=test_read or ONLY=test_read.Read.test_vlan for some
+	@$(RUN_TESTS) integration --only "$(ONLY)"
+
+guards: ## Plant one violation for each guard and see that it turns red
+	@$(RUN_TESTS) guards
+
+bench: all ## Measure (BENCH_JSON=FILE for JSON)
+	@python3 tests/bench/bench.py --build $(BUILD)
+
+# ---- guards ----
+
+sources := $(wildcard shared/*.[ch] shard/*.[ch] dispatcher/*/*.[ch] tests/*/*.[ch] tests/unit/*/*.[ch] \
+	tests/unit/*/*/*.[ch])
+
+format: ## Format all sources
+	clang-format -i $(sources)
+check-format: ## Is every source formatted?
+	clang-format --dry-run -Werror $(sources)
+
+check-layers: all ## Does every file include, and every program link, only what stands under it?
+	python3 tests/guards/check_layers.py --bin $(BIN)
+
+# clang-tidy and cppcheck keep their settings in .clang-tidy and here; two files at a time.
+CPPCHECK := cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr \
+	--error-exitcode=1 --suppress=missingIncludeSystem --suppress=unusedStructMember -D_GNU_SOURCE -I.
+lint: ## clang-tidy and cppcheck
+	printf '%s\n' $(filter %.c,$(sources)) | xargs -P 2 -n 4 sh -c 'clang-tidy --quiet --warnings-as-errors="*" "$$@" \
+		-- $(CPPFLAGS) -std=c17 -DSC_VERSION=\"0\" -DSC_COMMIT=\"0\" 2>&1 | \
+		{ ! grep -v -e "warnings generated" -e "^Suppressed" -e "^Use -header-filter"; }' lint
+	$(CPPCHECK) -DSC_VERSION='"0"' -DSC_COMMIT='"0"' $(filter %.c,$(sources))
+
 .PHONY: clean
-clean:
+clean: ## Remove everything that was built
 	rm -rf build
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

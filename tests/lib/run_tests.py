@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The test runner: unit programs, stress programs, integration tests, guards; one total at the end.
+
+    run_tests.py [--build DIR] [--only NAME] [--jobs N] unit|stress|integration|guards ...
+
+Every program and every test has a time limit. The output of what failed is printed in full; skips are listed by
+reason; the last line is `N passed, N failed, N skipped`. Exit 1 if anything failed or if nothing ran.
+Python's standard library only.
+"""
+import argparse
+import collections
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import need
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+PROGRAM_TIMEOUT = 300
+FILE_TIMEOUT = 900
+TEST_TIMEOUT = 120
+
+Outcome = collections.namedtuple("Outcome", "name outcome text seconds", defaults=("", 0.0))
+
+
+def run(command, timeout, env):
+    """Runs in a session of its own, all of which is killed at the end. Returns (status or None on timeout, output)."""
+    with tempfile.TemporaryFile() as out:
+        child = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                 start_new_session=True)
+        try:
+            status = child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            status = None
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        child.wait()
+        out.seek(0)
+        return status, out.read().decode("utf-8", "replace")
+
+
+def ending(status):
+    if status is None:
+        return "ran into its time limit"
+    if status < 0:
+        return f"died of {signal.Signals(-status).name}"
+    return f"exited with status {status}"
+
+
+CMOCKA = re.compile(r"^\[\s+(OK|FAILED|SKIPPED|ERROR)\s+\] (\w+)\s*$", re.M)
+
+
+def run_program(path, env):
+    """A cmocka program counts as many tests as it reports; another one counts as one, passed if it exits with 0."""
+    name = str(path.relative_to(env["BUILD_TESTS"]))
+    began = time.monotonic()
+    status, output = run([str(path)], PROGRAM_TIMEOUT, env)
+    seconds = time.monotonic() - began
+    outcomes = []
+    announced = sum(int(n) for n in re.findall(r"^\[==========\] Running (\d+) test", output, re.M))
+    for word, test in CMOCKA.findall(output):
+        if word == "OK":
+            outcomes.append(Outcome(f"{name}: {test}", "passed"))
+        elif word == "SKIPPED":
+            reason = re.search(rf"^SKIP {test}: (.*)$", output, re.M)
+            outcomes.append(Outcome(f"{name}: {test}", "skipped", reason.group(1) if reason else "no reason given"))
+        else:
+            outcomes.append(Outcome(f"{name}: {test}", "failed", output))
+    # cmocka repeats failed tests in its closing lines
+    outcomes = list({o.name: o for o in outcomes}.values())
+    if status != 0 and not any(o.outcome == "failed" for o in outcomes):
+        outcomes.append(Outcome(name, "failed", f"{ending(status)}\n{output}"))
+    elif not outcomes:
+        outcomes.append(Outcome(name, "passed"))
+    elif len(outcomes) < announced and status == 0:
+        outcomes.append(Outcome(name, "failed", f"announced {announced} tests, reported {len(outcomes)}\n{output}"))
+    return [o._replace(seconds=seconds) for o in outcomes]
+
+
+def run_python(path, env, selection):
+    """Tests that need a network of their own run as root of a user namespace if the caller is not root."""
+    command = [sys.executable, str(ROOT / "tests/lib/run_one.py"), str(path)]
+    source = path.read_text()
+    if os.geteuid() != 0 and "IN_USER_NAMESPACE = True" in source and need.PROBES["userns"][0]():
+        command = ["unshare", "-Urnm", "sh", "-c", 'mount -t tmpfs none /run && exec "$@"', "sh"] + command
+    with tempfile.NamedTemporaryFile("r") as results:
+        status, output = run(command + [results.name, str(TEST_TIMEOUT)] + selection, FILE_TIMEOUT, env)
+        records = [json.loads(line) for line in results.read().splitlines()]
+    outcomes = [Outcome(r["test"], r["outcome"], r["text"], r["seconds"]) for r in records]
+    if status != 0:
+        outcomes.append(Outcome(path.stem, "failed", f"{ending(status)}\n{output}"))
+    elif any(o.outcome == "failed" for o in outcomes) and output.strip():
+        outcomes = [o._replace(text=o.text + "\n--- output of the file ---\n" + output[-20000:])
+                    if o.outcome == "failed" else o for o in outcomes]
+    return outcomes
+
+
+def show(title, outcomes, verbose):
+    count = collections.Counter(o.outcome for o in outcomes)
+    seconds = sum(o.seconds for o in outcomes) if len({o.seconds for o in outcomes}) > 1 else outcomes[0].seconds
+    words = ", ".join(f"{count[w]} {w}" for w in ("passed", "failed", "skipped") if count[w])
+    print(f"{title:<44} {words}  ({seconds:.1f} s)", flush=True)
+    for o in outcomes:
+        if o.outcome == "failed":
+            print(f"--- FAILED {o.name}\n{o.text.rstrip()}\n---", flush=True)
+        elif verbose:
+            print(f"    {o.outcome:<8} {o.seconds:6.2f}  {o.name}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("-v", "--verbose", action="store_true")
+    parser.add_argument("what", nargs="+", choices=["unit", "stress", "integration", "guards"])
+    args = parser.parse_args()
+    build = (ROOT / args.build).resolve()
+    env = dict(os.environ, SHARDCAP_BIN=str(build / "bin"), BUILD_TESTS=str(build / "tests"), PYTHONUNBUFFERED="1",
+               PYTHONDONTWRITEBYTECODE="1", CMOCKA_MESSAGE_OUTPUT="STDOUT")
+    only, _, selection = args.only.partition(".")
+    selection = [selection] if selection else []
+
+    jobs = []
+    missing = []
+    for what in args.what:
+        if what in ("unit", "stress"):
+            for source in sorted((ROOT / "tests" / what).rglob("*.c")):
+                program = build / "tests" / source.relative_to(ROOT / "tests").with_suffix("")
+                if not only or only in source.stem:
+                    if program.exists():
+                        jobs.append((str(source.relative_to(ROOT)), lambda p=program: run_program(p, env)))
+                    else:
+                        missing.append(Outcome(str(program), "failed", "was not built"))
+        else:
+            for path in sorted((ROOT / "tests" / what).glob("test_*.py")):
+                if not only or only == path.stem:
+                    jobs.append((str(path.relative_to(ROOT)), lambda p=path: run_python(p, env, selection)))
+
+    outcomes = list(missing)
+    if missing:
+        show("programs that were not built", missing, args.verbose)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for title, done in [(title, pool.submit(job)) for title, job in jobs]:
+            if done.result():
+                show(title, done.result(), args.verbose)
+                outcomes += done.result()
+
+    count = collections.Counter(o.outcome for o in outcomes)
+    if count["skipped"]:
+        print("\nskipped:")
+        reasons = collections.defaultdict(list)
+        for o in outcomes:
+            if o.outcome == "skipped":
+                reasons[o.text].append(o.name)
+        for reason, names in sorted(reasons.items()):
+            print(f"  {len(names):3} {reason}: {', '.join(names[:3])}{' ..' if len(names) > 3 else ''}")
+    if count["failed"]:
+        print("\nfailed:")
+        for o in outcomes:
+            if o.outcome == "failed":
+                print(f"  {o.name}")
+    print(f"\n{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped")
+    return 1 if count["failed"] or not count["passed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
