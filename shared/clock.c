@@ -10,6 +10,8 @@
 #define DAYS_PER_ERA INT64_C(146097) /* 400 years */
 #define DAYS_TO_1970 INT64_C(719468) /* from 0000-03-01 */
 #define SEC_PER_DAY INT64_C(86400)
+#define FIRST_DAY INT64_C(-719162) /* 0001-01-01 */
+#define LAST_DAY INT64_C(2932896)  /* 9999-12-31 */
 
 static int64_t read_ns(clockid_t id)
 {
@@ -56,8 +58,16 @@ int64_t clock_days(int year, int month, int day)
 
 struct civil clock_civil(struct wall t)
 {
-    /* 64-bit nanoseconds reach from 1677 to 2262, so the clamp to years 1..9999 of the contract is never needed. */
     int64_t sec = floor_div(t.ns, NS_PER_SEC);
+    return clock_civil_of(sec, (int32_t)(t.ns - sec * NS_PER_SEC));
+}
+
+struct civil clock_civil_of(int64_t sec, int32_t ns)
+{
+    if (sec < FIRST_DAY * SEC_PER_DAY)
+        return (struct civil){.year = 1, .month = 1, .day = 1};
+    if (sec >= (LAST_DAY + 1) * SEC_PER_DAY)
+        return (struct civil){9999, 12, 31, 23, 59, 59, 999999999};
     int64_t days = floor_div(sec, SEC_PER_DAY);
     int64_t in_day = sec - days * SEC_PER_DAY;
 
@@ -75,7 +85,7 @@ struct civil clock_civil(struct wall t)
         .hour = (int)(in_day / 3600),
         .min = (int)(in_day / 60 % 60),
         .sec = (int)(in_day % 60),
-        .ns = (int32_t)(t.ns - sec * NS_PER_SEC),
+        .ns = ns,
     };
 }
 

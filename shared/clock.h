@@ -46,6 +46,10 @@ struct civil {
 /* Fields of `t` in UTC. Times before the year 1 or after 9999 are clamped to those years. */
 struct civil clock_civil(struct wall t);
 
+/* The same of seconds since 1970-01-01 and nanoseconds, for dates that a struct wall cannot hold (it reaches from 1677
+ * to 2262). */
+struct civil clock_civil_of(int64_t sec, int32_t ns);
+
 /* YYYYMMDD of `t` in UTC, e.g. 20241119. */
 uint32_t clock_yyyymmdd(struct wall t);
 

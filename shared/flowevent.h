@@ -37,8 +37,9 @@ enum flowevent_kind { FLOWEVENT_OPEN = 0, FLOWEVENT_CLOSE = 1 };
 
 struct flowevent {
     enum flowevent_kind kind;
-    struct wall time;
-    uint32_t yyyymmdd; /* the date in the zone that the timestamp carries: the directory of the file */
+    struct wall time;     /* the end of the range where a date is outside of 1677..2262 */
+    int16_t zone_minutes; /* east of UTC, as the timestamp carries it; 0 = Z */
+    uint32_t yyyymmdd;    /* the date in that zone: the directory of the file */
     struct uuid uuid;
     bool has_id; /* always true for an open event; the fields below are valid only then */
     struct flowkey key;
@@ -48,8 +49,12 @@ struct flowevent {
     int64_t cookie;
 };
 
-/* Parses one line of len bytes (a final CR and surrounding blanks are accepted; no newline inside; UTF-8). Depth is
- * limited to 8. An empty or blank line is badjson. Returns FLOWEVENT_GOOD or the reason. */
+/* Rules beyond JSON: an open event has an ID with both addresses and both ports (integers 0..65535); a missing or
+ * unknown Event is unknownevent; a missing field is refused under its reason, but Interface and Cookie are then 0;
+ * of keys that come twice the last one counts. Timestamp is RFC 3339 with a zone; digits past nanoseconds are cut off,
+ * second 60 is the second after. Parses one line of len bytes (a final CR and surrounding blanks are accepted; no
+ * newline inside; UTF-8). Depth is limited to 8. An empty or blank line is badjson. Returns FLOWEVENT_GOOD or the
+ * reason. */
 enum flowevent_bad flowevent_parse(const char *line, size_t len, struct flowevent *out);
 
 /* Writes the event as one line in tcp-info's exact form, without a newline, NUL-terminated. Returns the length, or

@@ -10,7 +10,8 @@
 
 #include "shared/err.h"
 
-#define UUID_MAX 128 /* characters, without the NUL */
+#define UUID_MAX 128                    /* characters, without the NUL */
+#define UUID_PREFIX_MAX (UUID_MAX - 17) /* so that "_" and 16 digits fit behind it */
 
 struct uuid {
     char text[UUID_MAX + 1]; /* NUL-terminated */
@@ -21,10 +22,15 @@ bool uuid_valid(const char *text, size_t len);
 /* Copies a valid text. Returns SC_OK or SC_EFORMAT (out is then empty). */
 int uuid_set(struct uuid *out, const char *text, size_t len) SC_MUST_CHECK;
 
-/* "<prefix>_%016X". The prefix must leave room (at most UUID_MAX - 17 characters) and be valid. */
+/* "<prefix>_%016X". The prefix is valid by itself and has at most UUID_PREFIX_MAX characters; else SC_EFORMAT
+ * or SC_ETOOLONG (out is then empty). */
 int uuid_from_cookie(struct uuid *out, const char *prefix, uint64_t cookie) SC_MUST_CHECK;
 
-/* The default prefix "<POD_NAME or hostname>_<boot time, unix s>_unsafe". Characters outside the rule become '-'.
+/* "<host>_<boot_s>_unsafe": characters outside the rule become '-', a first one that may not stand first gets an 'x'
+ * before it, and the host is cut so that the whole fits. host: any text, empty is "unknown". */
+void uuid_compose_prefix(struct uuid *out, const char *host, int64_t boot_s);
+
+/* The default prefix "<POD_NAME or hostname>_<boot time, unix s>_unsafe". SC_ESYS.
  * Boot time = now - uptime jitters by a second: call once per family and pass the text on. */
 int uuid_default_prefix(struct uuid *out) SC_MUST_CHECK;
 

@@ -54,6 +54,21 @@ static void before_1970_rounds_down(void **state)
     assert_int_equal(clock_yyyymmdd((struct wall){-1}), 19691231);
 }
 
+static void years_are_clamped(void **state)
+{
+    (void)state;
+    struct civil first = clock_civil_of(INT64_MIN, 7), last = clock_civil_of(INT64_MAX, 7);
+    assert_int_equal(first.year * 10000 + first.month * 100 + first.day, 10101);
+    assert_int_equal(first.ns, 0);
+    assert_int_equal(last.year * 10000 + last.month * 100 + last.day, 99991231);
+    assert_int_equal(last.ns, 999999999);
+    for (int year = 1; year <= 9999; year++) {
+        struct civil c = clock_civil_of(clock_days(year, 12, 31) * 86400 + 86399, 3);
+        assert_int_equal(c.year * 10000 + c.month * 100 + c.day, year * 10000 + 1231);
+        assert_int_equal(c.hour * 3600 + c.min * 60 + c.sec, 86399);
+    }
+}
+
 static void format_and_extremes(void **state)
 {
     (void)state;
@@ -83,8 +98,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(days_of_known_dates),     cmocka_unit_test(civil_agrees_with_the_library),
-        cmocka_unit_test(before_1970_rounds_down), cmocka_unit_test(format_and_extremes),
-        cmocka_unit_test(system_clocks_run),
+        cmocka_unit_test(before_1970_rounds_down), cmocka_unit_test(years_are_clamped),
+        cmocka_unit_test(format_and_extremes),     cmocka_unit_test(system_clocks_run),
     };
     return cmocka_run_group_tests_name("clock", tests, NULL, NULL);
 }
