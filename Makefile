@@ -118,6 +118,12 @@ $(BUILD)/tests/stress/%: $(BUILD)/obj/tests/stress/%.o $(lib_shared)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
 
+# Benchmark programs; each prints one line of JSON, bench.py runs them and makes the table.
+bench_bin := $(patsubst %.c,$(BUILD)/%,$(filter-out %/frames.c,$(wildcard tests/bench/*.c)))
+$(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/obj/tests/bench/frames.o $(lib_shard) $(lib_shared)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
+
 .PHONY: test-programs unit stress
 ifeq ($(AS_CALLER),)
 test-programs: $(unit_bin) $(stress_bin)
@@ -169,7 +175,7 @@ integration: all ## Run the integration tests alone: ONLY=test_read or ONLY=test
 guards: ## Plant one violation for each guard and see that it turns red
 	@$(RUN_TESTS) guards
 
-bench: all ## Measure (BENCH_JSON=FILE for JSON)
+bench: all $(bench_bin) ## Measure (BENCH_JSON=FILE for JSON)
 	@python3 tests/bench/bench.py --build $(BUILD)
 
 # ---- guards ----

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Writes a savefile for the end-to-end benchmarks: `flows` TCP connections of `packets` packets each, interleaved.
+ * Classic pcap, nanoseconds, Ethernet. Usage: make_savefile FILE [flows] [packets per flow] [first round].
+ * A first round of 3 leaves the handshake out. Exits 1 when the file cannot be written. */
+#include <stdio.h>
+
+#include "tests/bench/frames.h"
+
+#define START_NS (INT64_C(1732000000) * 1000000000)
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "usage: make_savefile FILE [flows] [packets per flow] [first round]\n");
+        return 2;
+    }
+    uint32_t flows = (uint32_t)bench_arg(argc, argv, 2, 1000), packets = (uint32_t)bench_arg(argc, argv, 3, 1000);
+    uint32_t first = (uint32_t)bench_arg(argc, argv, 4, 0);
+    static char buffer[1 << 20];
+    FILE *f = fopen(argv[1], "w");
+    if (!f) {
+        perror(argv[1]);
+        return 1;
+    }
+    setvbuf(f, buffer, _IOFBF, sizeof buffer);
+    const uint32_t head[6] = {0xa1b23c4d, 4u << 16 | 2, 0, 0, 65535, 1};
+    fwrite(head, sizeof head, 1, f);
+    int64_t ns = START_NS;
+    for (uint32_t round = 0; round < packets; round++)
+        for (uint32_t flow = 0; flow < flows; flow++, ns += FRAME_NS_APART) {
+            struct bench_frame frame;
+            frame_make(&frame, flow, first + round, ns);
+            const uint32_t record[4] = {(uint32_t)(ns / 1000000000), (uint32_t)(ns % 1000000000), frame.caplen,
+                                        frame.wire_len};
+            fwrite(record, sizeof record, 1, f);
+            fwrite(frame.bytes, frame.caplen, 1, f);
+        }
+    if (ferror(f) | fclose(f)) {
+        perror(argv[1]);
+        return 1;
+    }
+    return 0;
+}
