@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Masks addresses in a header copy so that nothing left in it gives a masked bit back: not the checksums, not an option
+ * or an extension header that repeats an address. Failure policy: none needed; what cannot be parsed inside the header
+ * is wiped rather than kept. */
+#include "shared/anonymize.h"
+
+#include <string.h>
+
+enum { IP4_HEADER = 20, IP6_HEADER = 40, TCP_HEADER = 20, AH_FIXED = 12 };
+
+static bool is_mapped(const uint8_t *addr)
+{
+    static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    return memcmp(addr, prefix, sizeof(prefix)) == 0;
+}
+
+static bool exempt(const struct anonymizer *a, const uint8_t *addr, unsigned len)
+{
+    for (uint32_t i = 0; i < a->exempt_count; i++)
+        if (a->exempt[i].len == len && memcmp(a->exempt[i].bytes, addr, len) == 0)
+            return true;
+    return false;
+}
+
+/* Masks len (4 or 16) address bytes in place; a mapped one as the IPv4 address in it. */
+static void mask(const struct anonymizer *a, uint8_t *addr, unsigned len)
+{
+    if (len == 16 && is_mapped(addr)) {
+        addr += 12;
+        len = 4;
+    }
+    if (exempt(a, addr, len))
+        return;
+    if (len == 4)
+        addr[3] = 0;
+    else
+        memset(addr + 6, 0, 10);
+}
+
+void anonymize_ip(const struct anonymizer *a, struct ipaddr *ip)
+{
+    if (a->mode == ANONYMIZE_NETBLOCK && (ip->len == 4 || ip->len == 16))
+        mask(a, ip->bytes, ip->len);
+}
+
+void anonymize_key(const struct anonymizer *a, struct flowkey *key)
+{
+    if (a->mode != ANONYMIZE_NETBLOCK)
+        return;
+    mask(a, key->addr[0], key->addr_len);
+    mask(a, key->addr[1], key->addr_len);
+}
+
+/* ---- IPv4 ---- */
+
+static uint16_t checksum(const uint8_t *bytes, uint32_t len)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i + 1 < len; i += 2)
+        sum += (uint32_t)(bytes[i] << 8 | bytes[i + 1]);
+    while (sum > 0xffff)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)~sum;
+}
+
+/* Wipes the data of options that carry addresses, and everything from the first malformed option on. Unknown options
+ * are wiped too: nobody knows what they carry. Types and lengths stay, so that the header still parses. */
+static void wipe_ip4_options(uint8_t *options, uint32_t len)
+{
+    for (uint32_t off = 0; off < len;) {
+        uint8_t type = options[off];
+        if (type == 0) {
+            memset(options + off, 0, len - off);
+            return;
+        }
+        if (type == 1) {
+            off++;
+            continue;
+        }
+        if (len - off < 2 || options[off + 1] < 2 || options[off + 1] > len - off) {
+            memset(options + off, 0, len - off);
+            return;
+        }
+        memset(options + off + 2, 0, options[off + 1] - 2u);
+        off += options[off + 1];
+    }
+}
+
+static void ip4_header(const struct anonymizer *a, uint8_t *ip, uint32_t len)
+{
+    uint32_t header = (uint32_t)(ip[0] & 15) * 4;
+    if (header < IP4_HEADER || header > len)
+        header = IP4_HEADER;
+    bool valid = checksum(ip, header) == 0;
+    mask(a, ip + 12, 4);
+    mask(a, ip + 16, 4);
+    wipe_ip4_options(ip + IP4_HEADER, header - IP4_HEADER);
+    if (len > header + AH_FIXED)
+        memset(ip + header + AH_FIXED, 0, len - header - AH_FIXED); /* an authentication header's MAC */
+    ip[10] = ip[11] = 0;
+    if (valid) {
+        uint16_t sum = checksum(ip, header);
+        ip[10] = (uint8_t)(sum >> 8);
+        ip[11] = (uint8_t)sum;
+    }
+}
+
+/* ---- IPv6 ---- */
+
+/* Options of a hop-by-hop or destination header: their data can hold an address (Home Address is one), so all but
+ * padding, jumbo length, router alert and tunnel limit are wiped. */
+static void wipe_ip6_options(uint8_t *options, uint32_t len)
+{
+    enum { PAD1 = 0x00, TUNNEL_LIMIT = 0x04, ROUTER_ALERT = 0x05, JUMBO = 0xc2 };
+    for (uint32_t off = 0; off < len;) {
+        uint8_t type = options[off];
+        if (type == PAD1) {
+            off++;
+            continue;
+        }
+        if (len - off < 2 || options[off + 1] > len - off - 2) {
+            memset(options + off, 0, len - off);
+            return;
+        }
+        uint32_t data = options[off + 1];
+        bool harmless =
+            (type == TUNNEL_LIMIT && data == 1) || (type == ROUTER_ALERT && data == 2) || (type == JUMBO && data == 4);
+        if (!harmless)
+            memset(options + off + 2, 0, data);
+        off += 2 + data;
+    }
+}
+
+/* Extension headers between the fixed header and TCP. The parser has followed the chain already; what does not follow
+ * here is wiped. */
+static void ip6_extensions(uint8_t *ext, uint32_t len, unsigned protocol)
+{
+    enum { HOPOPTS = 0, ROUTING = 43, FRAGMENT = 44, AH = 51, DSTOPTS = 60 };
+    uint32_t off = 0;
+    while (len - off >= 8) {
+        uint8_t *h = ext + off;
+        uint32_t size = protocol == FRAGMENT ? 8u : protocol == AH ? (h[1] + 2u) * 4 : (h[1] + 1u) * 8;
+        if (size > len - off)
+            break;
+        if (protocol == HOPOPTS || protocol == DSTOPTS)
+            wipe_ip6_options(h + 2, size - 2);
+        else if (protocol == ROUTING)
+            memset(h + 4, 0, size - 4); /* type and segments left stay */
+        else if (protocol == AH && size > AH_FIXED)
+            memset(h + AH_FIXED, 0, size - AH_FIXED); /* a MAC over the addresses */
+        else if (protocol != FRAGMENT)
+            break;
+        protocol = h[0];
+        off += size;
+    }
+    memset(ext + off, 0, len - off);
+}
+
+static void ip6_header(const struct anonymizer *a, uint8_t *ip, uint32_t len)
+{
+    mask(a, ip + 8, 16);
+    mask(a, ip + 24, 16);
+    ip6_extensions(ip + IP6_HEADER, len - IP6_HEADER, ip[6]);
+}
+
+/* ---- TCP ---- */
+
+/* Only options whose content is known to be free of addresses keep it; RFC 9293, 7323, 2018. The others (MPTCP, TCP-AO,
+ * MD5, Fast Open, user timeout, SCPS, 76, 200, 253, 254 ..) hold or may hold one, or a MAC over one. */
+static bool tcp_option_harmless(uint8_t kind, uint8_t len)
+{
+    switch (kind) {
+    case 2: /* MSS */
+        return len == 4;
+    case 3: /* window scale */
+        return len == 3;
+    case 4: /* SACK permitted */
+        return len == 2;
+    case 5: /* SACK */
+        return len <= 34;
+    case 8: /* timestamps */
+        return len == 10;
+    default:
+        return false;
+    }
+}
+
+static void tcp_header(uint8_t *tcp, uint32_t len)
+{
+    uint32_t header = (uint32_t)(tcp[12] >> 4) * 4;
+    tcp[16] = tcp[17] = 0;
+    if (header > len)
+        header = len;
+    for (uint32_t off = TCP_HEADER; off < header;) {
+        uint8_t kind = tcp[off];
+        if (kind == 1) {
+            off++;
+            continue;
+        }
+        if (kind == 0 || header - off < 2 || tcp[off + 1] < 2 || tcp[off + 1] > header - off) {
+            memset(tcp + off, 0, header - off);
+            return;
+        }
+        if (!tcp_option_harmless(kind, tcp[off + 1]))
+            memset(tcp + off + 2, 0, tcp[off + 1] - 2u);
+        off += tcp[off + 1];
+    }
+}
+
+void anonymize_header(const struct anonymizer *a, uint8_t *hdr, uint32_t len, uint32_t l3_off, uint32_t l4_off)
+{
+    if (a->mode != ANONYMIZE_NETBLOCK || l3_off >= l4_off || l4_off > len)
+        return;
+    uint8_t *ip = hdr + l3_off;
+    uint32_t ip_len = l4_off - l3_off;
+    if (ip[0] >> 4 == 4 && ip_len >= IP4_HEADER)
+        ip4_header(a, ip, ip_len);
+    else if (ip[0] >> 4 == 6 && ip_len >= IP6_HEADER)
+        ip6_header(a, ip, ip_len);
+    if (len - l4_off >= TCP_HEADER)
+        tcp_header(hdr + l4_off, len - l4_off);
+}
