@@ -14,7 +14,10 @@
 #include "shared/err.h"
 
 #define BUS_PAGE_MAX 65536
-#define BUS_MESSAGE_MAX (16 * 1024 * 1024) /* NN_RCVMAXSIZE: nanocat --file sends a file as one message */
+#define BUS_PAGE_HEAD 64                                /* no head of a page is longer */
+#define BUS_LINE_MAX (BUS_PAGE_MAX - BUS_PAGE_HEAD - 1) /* without its newline */
+#define BUS_JOURNAL_BYTES (16u * 1024 * 1024)           /* memory that the supervisor keeps for the hub's journal */
+#define BUS_MESSAGE_MAX (16 * 1024 * 1024)              /* NN_RCVMAXSIZE: nanocat --file sends a file as one message */
 
 enum bus_kind { BUS_PUB, BUS_SUB, BUS_REP, BUS_REQ, BUS_PULL, BUS_PUSH };
 
@@ -45,7 +48,7 @@ struct bus_page {
     const char *lines; /* inside the message */
     size_t lines_len;
 };
-/* Writes the head into out (64 bytes are enough); returns its length. */
+/* Writes the head into out (BUS_PAGE_HEAD bytes are enough); returns its length. */
 size_t bus_page_head(char *out, uint64_t epoch, uint64_t seq, uint32_t count);
 /* SC_OK or SC_EFORMAT (also when count and the number of newlines differ). */
 int bus_page_parse(const void *bytes, size_t len, struct bus_page *out) SC_MUST_CHECK;
