@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The commands of ctl.sock and inject.sock: a message in, an answer out. Knows nothing of sockets. */
+#ifndef HUB_CONTROL_H
+#define HUB_CONTROL_H
+
+#include <stddef.h>
+
+#include "dispatcher/hub/journal.h"
+#include "dispatcher/hub/publish.h"
+#include "dispatcher/hub/text.h"
+#include "shared/clock.h"
+
+/* More event lines in one message are refused with one last answer line: answers must stay bounded, too. */
+#define CONTROL_LINES_MAX 131072
+
+struct control {
+    struct publish *publish;
+    const struct journal *journal;
+    unsigned shards;
+    int64_t replay_ns; /* how far back a replay reaches */
+    struct hub_page *counters;
+    void (*status)(void *ctx, struct text *out); /* appends the JSON of `status` */
+    void *ctx;
+};
+
+/* Answers one request:
+ *   uuid.open {json}, or bare JSON lines   one answer line per event line: "ok shard=3 seq=17", "ok" (a close event
+ *                                          without an ID), "error <reason>: text"
+ *   status                                 JSON
+ *   replay <shard> <epoch> <from-seq>      one bus page
+ *   anything else                          "error usage: ..."
+ * Events are in the journal when this returns. answer is appended to; it may be NULL (inject.sock). */
+void control_answer(struct control *c, const void *request, size_t len, struct mono now, struct text *answer);
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The event socket's client. Reads at most one buffer per turn of the loop, so a flooding server starves nobody.
+ * Failure policy: whatever goes wrong (no server, its end, an error, no fds left) is the same: close, wait, connect
+ * again. Logged when the state changes, not per attempt. */
+#include "dispatcher/hub/eventsocket.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "shared/flowevent.h"
+#include "shared/lines.h"
+#include "shared/log.h"
+
+#define RETRY_MIN (100 * NS_PER_MS)
+#define RETRY_MAX (5 * NS_PER_SEC)
+#define READ_BYTES 65536
+
+struct eventsocket {
+    struct eventsocket_setup s;
+    struct sockaddr_un address;
+    struct evsource *retry;
+    struct evsource *readable;
+    struct lines *lines;
+    int fd; /* -1 = not connected */
+    int64_t delay_ns;
+    struct mono since; /* of the connection */
+    bool told;         /* that the server is not there */
+    char buffer[READ_BYTES];
+};
+
+static void disconnect(struct eventsocket *e)
+{
+    evsource_remove(e->readable);
+    e->readable = NULL;
+    if (e->fd >= 0)
+        (void)close(e->fd);
+    e->fd = -1;
+    counter_set(&e->s.counters->eventsocket_up, 0);
+}
+
+static void try_later(struct eventsocket *e)
+{
+    disconnect(e);
+    evloop_timer_set(e->retry, e->delay_ns);
+    e->delay_ns = e->delay_ns * 2 < RETRY_MAX ? e->delay_ns * 2 : RETRY_MAX;
+}
+
+static void on_readable(void *ctx)
+{
+    struct eventsocket *e = ctx;
+    ssize_t n = read(e->fd, e->buffer, sizeof e->buffer);
+    if (n > 0) {
+        e->delay_ns = RETRY_MIN;
+        lines_feed(e->lines, e->buffer, (size_t)n);
+        return;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    log_warn("event socket closed error=%s; connecting again", n < 0 ? strerror(errno) : "none");
+    /* Half a line at the end cannot be told from a whole one. The parser decides; it refuses cut JSON. */
+    lines_end(e->lines);
+    if (e->s.clock->mono(e->s.clock->ctx).ns - e->since.ns >= RETRY_MAX)
+        e->delay_ns = RETRY_MIN;
+    try_later(e);
+}
+
+static void on_retry(void *ctx)
+{
+    struct eventsocket *e = ctx;
+    e->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    /* A unix socket connects at once or not at all; EAGAIN means that the server's backlog is full. */
+    bool up = e->fd >= 0 && connect(e->fd, (const struct sockaddr *)&e->address, sizeof e->address) == 0;
+    int error = errno;
+    if (up)
+        e->readable = evloop_on_readable(e->s.loop, e->fd, on_readable, e);
+    if (!up || !e->readable) {
+        if (!e->told)
+            log_warn("cannot connect to the event socket of -tcpinfo.eventsocket, trying on error=%s",
+                     up ? "out of memory" : strerror(error));
+        e->told = true;
+        try_later(e);
+        return;
+    }
+    e->told = false;
+    e->since = e->s.clock->mono(e->s.clock->ctx);
+    counter_add(&e->s.counters->eventsocket_connects, 1);
+    counter_set(&e->s.counters->eventsocket_up, 1);
+    log_info("event socket connected");
+}
+
+struct eventsocket *eventsocket_new(const struct eventsocket_setup *setup)
+{
+    struct eventsocket *e = calloc(1, sizeof *e);
+    if (!e)
+        return NULL;
+    e->s = *setup;
+    e->fd = -1;
+    e->delay_ns = RETRY_MIN;
+    e->address.sun_family = AF_UNIX;
+    size_t len = strlen(setup->path);
+    e->lines = lines_new(FLOWEVENT_LINE_MAX, setup->on_line, setup->on_too_long, setup->ctx);
+    e->retry = evloop_timer(setup->loop, on_retry, e);
+    if (len >= sizeof e->address.sun_path || !e->lines || !e->retry) {
+        eventsocket_free(e);
+        return NULL;
+    }
+    memcpy(e->address.sun_path, setup->path, len);
+    counter_set(&e->s.counters->eventsocket_up, 0); /* a killed predecessor may have left 1 */
+    evloop_timer_set(e->retry, 0);
+    return e;
+}
+
+void eventsocket_free(struct eventsocket *e)
+{
+    if (!e)
+        return;
+    disconnect(e);
+    evsource_remove(e->retry);
+    lines_free(e->lines);
+    free(e);
+}

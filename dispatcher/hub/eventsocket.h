@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Client of tcp-info's event socket: a unix stream of FlowEvent lines. Connects whenever the server is there,
+ * reconnects for ever (0.1 s doubling to 5 s), survives any bytes. */
+#ifndef HUB_EVENTSOCKET_H
+#define HUB_EVENTSOCKET_H
+
+#include <stddef.h>
+
+#include "shared/clock.h"
+#include "shared/counters.h"
+#include "shared/evloop.h"
+
+struct eventsocket;
+
+struct eventsocket_setup {
+    struct evloop *loop;
+    const struct clock *clock;
+    const char *path;          /* stays the caller's */
+    struct hub_page *counters; /* eventsocket_up, eventsocket_connects */
+    void (*on_line)(void *ctx, const char *line, size_t len);
+    void (*on_too_long)(void *ctx);
+    void *ctx;
+};
+
+/* Begins at the loop's next turn. NULL: no memory, or the path is longer than a socket's name can be. */
+struct eventsocket *eventsocket_new(const struct eventsocket_setup *setup);
+void eventsocket_free(struct eventsocket *e); /* NULL is fine */
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Wires the rooms of the hub together. Order of start: attach, map, confine, open the sockets (nanomsg's worker thread
+ * keeps the power it started with), READY.
+ * Failure policy: what goes wrong before READY is told to the supervisor and ends the process; after READY nothing
+ * that comes from outside does. */
+#include "dispatcher/hub/hub.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dispatcher/hub/control.h"
+#include "dispatcher/hub/eventsocket.h"
+#include "dispatcher/hub/http.h"
+#include "dispatcher/hub/journal.h"
+#include "dispatcher/hub/page.h"
+#include "dispatcher/hub/pages.h"
+#include "dispatcher/hub/ports.h"
+#include "dispatcher/hub/publish.h"
+#include "dispatcher/hub/status.h"
+#include "shared/clock.h"
+#include "shared/confine.h"
+#include "shared/log.h"
+#include "shared/proto.h"
+#include "shared/shm.h"
+
+#define HEARTBEAT_NS (100 * NS_PER_MS)
+#define REPLAY_MIN_NS (60 * NS_PER_SEC)
+
+struct hub {
+    int attach_fd;
+    struct proto_attachment self;
+    struct pages pages;
+    const struct clock *clock;
+    struct evloop *loop;
+    struct evsource *on_attach, *on_term, *heartbeat;
+    struct journal *journal;
+    struct publish *publish;
+    struct ports *ports;
+    struct control control;
+    struct eventsocket *eventsocket;
+    struct page_source page;
+    struct http *http;
+    struct log_limit bad_limit;
+    bool stop, leave;
+};
+
+SC_PRINTF(3, 4) static int give_up(struct hub *h, int status, const char *fmt, ...)
+{
+    char text[PROTO_TEXT];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    log_error("%s", text);
+    (void)proto_tell(h->attach_fd, &h->self, PROTO_FAILED, status, text);
+    return status;
+}
+
+static struct mono now(const struct hub *h)
+{
+    return h->clock->mono(h->clock->ctx);
+}
+
+/* ---- events and commands ---- */
+
+static void note_bad(struct hub *h, enum flowevent_bad bad)
+{
+    unsigned long suppressed;
+    if (log_allow(&h->bad_limit, now(h), &suppressed))
+        log_warn("event socket: bad event refused reason=%s suppressed=%lu", flowevent_bad_name(bad), suppressed);
+}
+
+static void on_event_line(void *ctx, const char *line, size_t len)
+{
+    struct hub *h = ctx;
+    struct publish_receipt r;
+    if (publish_line(h->publish, line, len, now(h), &r) == PUBLISH_REFUSED)
+        note_bad(h, r.bad);
+}
+
+static void on_event_too_long(void *ctx)
+{
+    struct hub *h = ctx;
+    publish_count_bad(h->publish, FLOWEVENT_TOOLONG);
+    note_bad(h, FLOWEVENT_TOOLONG);
+}
+
+static void on_message(void *ctx, const void *request, size_t len, struct text *answer)
+{
+    struct hub *h = ctx;
+    control_answer(&h->control, request, len, now(h), answer);
+}
+
+static void on_status(void *ctx, struct text *out)
+{
+    struct hub *h = ctx;
+    status_render(&h->pages, out);
+}
+
+static void on_page(void *ctx, unsigned shard, const void *bytes, size_t len)
+{
+    struct hub *h = ctx;
+    ports_send(h->ports, shard, bytes, len);
+}
+
+/* ---- the loop ---- */
+
+static void on_attach_readable(void *ctx)
+{
+    struct hub *h = ctx;
+    struct proto_msg msg;
+    int fds[PROTO_FDS_PER_MSG];
+    int rc = proto_recv(h->attach_fd, &msg, fds);
+    if (rc == SC_EAGAIN)
+        return;
+    if (rc != SC_OK) {
+        if (rc != SC_EOF)
+            log_warn("attach socket: %s; stopping", sc_strerror(rc));
+        h->stop = true;
+        return;
+    }
+    for (unsigned i = 0; i < msg.fd_count; i++)
+        (void)close(fds[i]);
+    if (msg.generation != h->self.generation)
+        log_warn("a message for generation %u is ignored: this is generation %u", msg.generation, h->self.generation);
+    else if (msg.type == PROTO_STOP)
+        h->stop = true;
+    else
+        log_warn("attach socket: message of type %u is ignored", msg.type);
+}
+
+static void on_sigterm(void *ctx)
+{
+    struct hub *h = ctx;
+    h->leave = true; /* a successor goes on with the journal */
+}
+
+static void on_heartbeat(void *ctx)
+{
+    struct hub *h = ctx;
+    publish_flush(h->publish);
+    publish_heartbeat(h->publish);
+    evloop_timer_set(h->heartbeat, HEARTBEAT_NS);
+}
+
+static int run(struct hub *h)
+{
+    int rc = proto_tell(h->attach_fd, &h->self, PROTO_READY, 0, NULL);
+    if (rc == SC_EFULL)
+        return give_up(h, EXIT_TEMPFAIL, "cannot tell the supervisor that the hub is ready");
+    while (!h->stop && !h->leave) {
+        evloop_turn(h->loop, -1);
+        if (!h->leave)
+            publish_flush(h->publish);
+        counter_add(&h->pages.hub->heartbeat, 1);
+    }
+    return EXIT_DONE;
+}
+
+/* ---- start ---- */
+
+static int attach(struct hub *h)
+{
+    int rc = proto_attach(h->attach_fd, &h->self);
+    if (rc != SC_OK) {
+        log_error("cannot attach: %s; this program is started by shardcap", sc_strerror(rc));
+        return rc == SC_EVERSION ? EXIT_CONFIG : EXIT_TEMPFAIL;
+    }
+    const char *what = "";
+    rc = pages_map(&h->pages, &h->self, &what);
+    if (rc != SC_OK)
+        return give_up(h, rc == SC_EVERSION ? EXIT_CONFIG : EXIT_FAILED, "cannot map the %s: %s", what,
+                       sc_strerror(rc));
+    log_init("hub", -1, h->pages.config->log_level, h->pages.config->log_format);
+    atomic_store_explicit(&h->pages.hub->generation, h->self.generation, memory_order_relaxed);
+    return EXIT_DONE;
+}
+
+static int confine(struct hub *h, pid_t parent)
+{
+    const struct config *c = h->pages.config;
+    if (c->user_switch && confine_user(c->uid, c->gid) != SC_OK)
+        return give_up(h, EXIT_FAILED, "cannot become user %u", (unsigned)c->uid);
+    if (confine_capabilities(false) != SC_OK)
+        return give_up(h, EXIT_FAILED, "cannot drop capabilities");
+    int rc = confine_process(parent, true);
+    if (rc == SC_EOF)
+        return EXIT_TEMPFAIL;
+    return rc == SC_OK ? EXIT_DONE : give_up(h, EXIT_FAILED, "cannot confine the process: %s", sc_strerror(rc));
+}
+
+static int open_journal(struct hub *h)
+{
+    int fd = proto_take_fd(&h->self, ROLE_JOURNAL, 0);
+    size_t bytes = 0;
+    void *map = fd < 0 ? NULL : shm_map(fd, true, &bytes);
+    if (fd >= 0)
+        (void)close(fd);
+    enum journal_origin origin = JOURNAL_NEW;
+    uint64_t epoch = (uint64_t)h->clock->wall(h->clock->ctx).ns;
+    if (map)
+        h->journal = journal_open(map, bytes, h->pages.config->shards, epoch, &origin);
+    if (!h->journal)
+        return give_up(h, EXIT_FAILED, "cannot map the event journal");
+    if (origin == JOURNAL_BROKEN)
+        log_warn("the event journal did not check; starting a new epoch");
+    return EXIT_DONE;
+}
+
+static int open_sockets(struct hub *h)
+{
+    const struct config *c = h->pages.config;
+    char error[BUS_ERROR];
+    h->ports = ports_new(h->loop, c->rundir, c->shards, on_message, h, error);
+    if (!h->ports)
+        return give_up(h, EXIT_FAILED, "%s", error);
+    if (c->eventsocket[0]) {
+        struct eventsocket_setup setup = {h->loop,           h->clock, c->eventsocket, h->pages.hub, on_event_line,
+                                          on_event_too_long, h};
+        h->eventsocket = eventsocket_new(&setup);
+        if (!h->eventsocket)
+            return give_up(h, EXIT_FAILED, "cannot use -tcpinfo.eventsocket: the path is too long, or out of memory");
+    }
+    int listen_fd = proto_take_fd(&h->self, ROLE_HTTP, 0);
+    if (listen_fd >= 0) {
+        h->http = http_new(h->loop, h->clock, listen_fd, page_serve, &h->page);
+        if (!h->http)
+            return give_up(h, EXIT_FAILED, "cannot serve HTTP: out of memory");
+    }
+    return EXIT_DONE;
+}
+
+static int wire(struct hub *h)
+{
+    const struct config *c = h->pages.config;
+    struct publish_setup setup = {h->journal, &c->hash_key, c->shards, h->pages.hub, on_page, h};
+    h->publish = publish_new(&setup);
+    h->loop = evloop_new();
+    if (!h->publish || !h->loop)
+        return give_up(h, EXIT_FAILED, "cannot start: out of memory");
+    int64_t back = c->uuidwaitduration_ns > REPLAY_MIN_NS ? c->uuidwaitduration_ns : REPLAY_MIN_NS;
+    h->control = (struct control){h->publish, h->journal, c->shards, back, h->pages.hub, on_status, h};
+    h->on_attach = evloop_on_readable(h->loop, h->attach_fd, on_attach_readable, h);
+    h->on_term = evloop_on_signal(h->loop, SIGTERM, on_sigterm, h);
+    h->heartbeat = evloop_timer(h->loop, on_heartbeat, h);
+    if (!h->on_attach || !h->on_term || !h->heartbeat)
+        return give_up(h, EXIT_FAILED, "cannot start: out of memory");
+    evloop_timer_set(h->heartbeat, 0);
+    return open_sockets(h);
+}
+
+static void release(struct hub *h)
+{
+    http_free(h->http);
+    eventsocket_free(h->eventsocket);
+    ports_free(h->ports);
+    publish_free(h->publish);
+    journal_close(h->journal);
+    evloop_free(h->loop); /* its sources, too */
+    proto_attachment_free(&h->self);
+}
+
+int hub_run(int attach_fd)
+{
+    struct hub h = {.attach_fd = attach_fd, .clock = clock_system()};
+    pid_t parent = getppid();
+    log_init("hub", -1, LOG_INFO_LEVEL, LOG_TEXT);
+    int status = attach(&h);
+    if (status != EXIT_DONE)
+        return status;
+    h.page = (struct page_source){&h.pages, parent};
+    status = confine(&h, parent);
+    if (status == EXIT_DONE)
+        status = open_journal(&h);
+    if (status == EXIT_DONE)
+        status = wire(&h);
+    if (status == EXIT_DONE)
+        status = run(&h);
+    release(&h);
+    return status;
+}

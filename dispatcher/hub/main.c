@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * shardcap-hub: UUID events to the shards, HTTP and the control socket. Started by shardcap, with the attach socket as
+ * fd 3 and no command line but -version and -layout. */
+#include <stdio.h>
+#include <string.h>
+
+#include "dispatcher/hub/hub.h"
+#include "shared/config.h"
+#include "shared/counters.h"
+#include "shared/proto.h"
+#include "shared/version.h"
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "-version") == 0) {
+        printf("shardcap-hub %s %s\n", version_text(), version_commit());
+        return EXIT_DONE;
+    }
+    if (argc == 2 && strcmp(argv[1], "-layout") == 0) {
+        printf("proto %u config %d counters %d\n", PROTO_VERSION, CONFIG_LAYOUT, COUNTERS_LAYOUT);
+        return EXIT_DONE;
+    }
+    if (argc > 1) {
+        (void)fprintf(stderr, "shardcap-hub takes -version and -layout only; it is started by shardcap\n");
+        return EXIT_USAGE;
+    }
+    return hub_run(PROTO_FD);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Binding, and messages in and out. At most a few messages per turn of the loop, so that an injector who never stops
+ * leaves room for heartbeats and scrapes.
+ * Failure policy: binding fails as a whole with a text; later errors are logged (at most once per second) and the
+ * sockets stay: a shard heals lost pages by a replay, a requester asks again. */
+#include "dispatcher/hub/ports.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "shared/clock.h"
+#include "shared/counters.h"
+#include "shared/err.h"
+#include "shared/log.h"
+
+#define MESSAGES_PER_TURN 64
+
+struct ports {
+    struct bus *pub[SHARDS_MAX];
+    unsigned shards;
+    struct bus *ctl, *inject;
+    struct evsource *ctl_source, *inject_source;
+    ports_handler *handler;
+    void *ctx;
+    struct text answer;
+    struct log_limit limit;
+};
+
+static void complain(struct ports *p, const char *what)
+{
+    const struct clock *clock = clock_system();
+    unsigned long suppressed;
+    if (log_allow(&p->limit, clock->mono(clock->ctx), &suppressed))
+        log_warn("%s error=%s suppressed=%lu", what, strerror(errno), suppressed);
+}
+
+static void on_ctl(void *ctx)
+{
+    struct ports *p = ctx;
+    void *bytes;
+    size_t len;
+    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+        int rc = bus_recv(p->ctl, &bytes, &len);
+        if (rc != SC_OK) {
+            if (rc != SC_EAGAIN)
+                complain(p, "cannot receive from ctl.sock");
+            return;
+        }
+        text_clear(&p->answer);
+        p->handler(p->ctx, bytes, len, &p->answer);
+        bus_free(bytes);
+        if (p->answer.failed) {
+            text_clear(&p->answer);
+            text_printf(&p->answer, "error memory: the answer is too large\n");
+        }
+        /* SC_EAGAIN: the one who asked has gone. */
+        if (bus_send(p->ctl, p->answer.data, p->answer.len) == SC_ESYS)
+            complain(p, "cannot answer on ctl.sock");
+    }
+}
+
+static void on_inject(void *ctx)
+{
+    struct ports *p = ctx;
+    void *bytes;
+    size_t len;
+    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+        int rc = bus_recv(p->inject, &bytes, &len);
+        if (rc != SC_OK) {
+            if (rc != SC_EAGAIN)
+                complain(p, "cannot receive from inject.sock");
+            return;
+        }
+        p->handler(p->ctx, bytes, len, NULL);
+        bus_free(bytes);
+    }
+}
+
+/* A socket's path or, in error, why there is none. */
+static int bind_at(struct bus **out, enum bus_kind kind, int path_rc, const char *path, int mode0600,
+                   char error[BUS_ERROR])
+{
+    if (path_rc != SC_OK) {
+        (void)snprintf(error, BUS_ERROR, "-rundir is too long: a socket's path has at most 107 bytes");
+        return path_rc;
+    }
+    *out = bus_bind(kind, path, mode0600, error);
+    return *out ? SC_OK : SC_ESYS;
+}
+
+static int bind_all(struct ports *p, const char *rundir, char error[BUS_ERROR])
+{
+    char path[BUS_PATH];
+    int rc = bus_path(path, rundir, "bus");
+    if (rc == SC_OK && mkdir(path, 0750) < 0 && errno != EEXIST) {
+        (void)snprintf(error, BUS_ERROR, "cannot make directory %s: %s", path, strerror(errno));
+        return SC_ESYS;
+    }
+    for (unsigned i = 0; rc == SC_OK && i < p->shards; i++) {
+        rc = bus_shard_path(path, rundir, i);
+        rc = bind_at(&p->pub[i], BUS_PUB, rc, path, 1, error);
+    }
+    if (rc == SC_OK) {
+        rc = bus_path(path, rundir, "ctl.sock");
+        rc = bind_at(&p->ctl, BUS_REP, rc, path, 0, error);
+    }
+    if (rc == SC_OK) {
+        rc = bus_path(path, rundir, "inject.sock");
+        rc = bind_at(&p->inject, BUS_PULL, rc, path, 0, error);
+    }
+    return rc;
+}
+
+struct ports *ports_new(struct evloop *loop, const char *rundir, unsigned shards, ports_handler *handler, void *ctx,
+                        char error[BUS_ERROR])
+{
+    (void)snprintf(error, BUS_ERROR, "out of memory");
+    struct ports *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->shards = shards;
+    p->handler = handler;
+    p->ctx = ctx;
+    if (bind_all(p, rundir, error) != SC_OK) {
+        ports_free(p);
+        return NULL;
+    }
+    p->ctl_source = evloop_on_readable(loop, bus_fd(p->ctl), on_ctl, p);
+    p->inject_source = evloop_on_readable(loop, bus_fd(p->inject), on_inject, p);
+    if (!p->ctl_source || !p->inject_source) {
+        (void)snprintf(error, BUS_ERROR, "out of memory");
+        ports_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+void ports_free(struct ports *p)
+{
+    if (!p)
+        return;
+    evsource_remove(p->ctl_source);
+    evsource_remove(p->inject_source);
+    bus_close(p->ctl);
+    bus_close(p->inject);
+    for (unsigned i = 0; i < p->shards; i++)
+        bus_close(p->pub[i]);
+    text_free(&p->answer);
+    free(p);
+}
+
+void ports_send(struct ports *p, unsigned shard, const void *bytes, size_t len)
+{
+    if (bus_send(p->pub[shard], bytes, len) == SC_ESYS)
+        complain(p, "cannot send a page of events");
+}

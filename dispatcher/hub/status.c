@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Pages -> JSON. Written by hand: it is all numbers and our own words, but for names of interfaces, which are escaped.
+ * Failure policy: cannot fail but for memory (the text's sticky flag). */
+#include "dispatcher/hub/status.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "shared/version.h"
+
+static uint64_t get(const counter *c)
+{
+    return counter_get(c);
+}
+
+static void process(struct text *out, const char *name, const counter *pid, const counter *up, const counter *restarts)
+{
+    text_printf(out, "{\"process\":\"%s\",\"pid\":%" PRIu64 ",\"up\":%s,\"restarts\":%" PRIu64, name, get(pid),
+                get(up) ? "true" : "false", get(restarts));
+}
+
+static void shard(const struct pages *pages, unsigned i, struct text *out)
+{
+    const struct supervisor_page *s = pages->supervisor;
+    const struct shard_counters *c = &pages->shard[i]->c;
+    text_printf(out, ",\n ");
+    process(out, "shard", &s->pid_shard[i], &s->up_shard[i], &s->restarts_shard[i]);
+    text_printf(
+        out,
+        ",\"shard\":%u,\"flows\":%" PRIu64 ",\"unnamed\":%" PRIu64 ",\"files\":%" PRIu64 ",\"ring_used\":%" PRIu64
+        ",\"ring_size\":%" PRIu64 ",\"budget_used\":%" PRIu64 ",\"budget_limit\":%" PRIu64 "}",
+        i, get(&c->flows_live), get(&c->flows_unnamed), get(&c->files), get(&pages->dispatcher->ring_backlog[i]),
+        pages->config->ringsize, get(&c->budget_used), get(&c->budget_limit));
+}
+
+static void interface(const struct interface_counters *i, bool first, struct text *out)
+{
+    text_printf(out, "%s{\"interface\":\"", first ? "" : ",");
+    for (size_t n = 0; n < INTERFACE_NAME && i->name[n]; n++) {
+        unsigned char c = (unsigned char)i->name[n];
+        if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')
+            text_printf(out, "\\u%04x", c);
+        else
+            text_add(out, &i->name[n], 1);
+    }
+    text_printf(out, "\",\"up\":%s,\"delivered\":%" PRIu64 ",\"kernel_dropped\":%" PRIu64 "}",
+                atomic_load_explicit(&i->capturing, memory_order_relaxed) ? "true" : "false", get(&i->delivered),
+                get(&i->kernel_dropped));
+}
+
+static void interfaces(const struct pages *pages, struct text *out)
+{
+    text_printf(out, "\"interfaces\":[");
+    bool first = true;
+    for (unsigned i = 0; i < INTERFACES_MAX; i++) {
+        const struct interface_counters *one = &pages->dispatcher->interfaces[i];
+        if (!atomic_load_explicit(&one->used, memory_order_acquire)) /* pairs with the dispatcher's release */
+            continue;
+        interface(one, first, out);
+        first = false;
+    }
+    text_printf(out, "]");
+}
+
+static void sums(const struct totals *t, struct text *out)
+{
+    text_printf(out,
+                "\"packets\":{\"delivered\":%" PRIu64 ",\"saved\":%" PRIu64 ",\"buffered\":%" PRIu64
+                ",\"in_ring\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"limits\":%" PRIu64 "},\n",
+                t->delivered, t->saved, t->buffered, t->in_ring, t->lost, t->limits);
+    text_printf(out, "\"drops\":{");
+    bool first = true;
+    for (int i = 0; i < CAUSE_COUNT; i++) {
+        if (t->drops[i] == 0)
+            continue;
+        text_printf(out, "%s\"%s\":%" PRIu64, first ? "" : ",", cause_name((enum cause)i), t->drops[i]);
+        first = false;
+    }
+    text_printf(out, "},\n\"kernel\":{\"received\":%" PRIu64 ",\"dropped\":%" PRIu64 "},\n", t->kernel_received,
+                t->kernel_dropped);
+    text_printf(out,
+                "\"flows\":{\"live\":%" PRIu64 ",\"unnamed\":%" PRIu64 ",\"started\":%" PRIu64 ",\"saved\":%" PRIu64
+                "},\n\"files\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\n",
+                t->flows_live, t->flows_unnamed, t->flows_started, t->flows_saved, t->files, t->file_bytes);
+}
+
+void status_render(const struct pages *pages, struct text *out)
+{
+    const struct supervisor_page *s = pages->supervisor;
+    const struct hub_page *h = pages->hub;
+    struct totals t;
+    totals_read(&t, pages->dispatcher, pages->shard, pages->config->shards);
+    text_printf(out, "{\"version\":\"%s\",\"commit\":\"%s\",\"ready\":%s,\"draining\":%s,\n", version_text(),
+                version_commit(), get(&s->ready) ? "true" : "false", get(&s->draining) ? "true" : "false");
+    text_printf(out, "\"processes\":[");
+    process(out, "dispatcher", &s->pid_dispatcher, &s->up_dispatcher, &s->restarts_dispatcher);
+    text_printf(out, "},\n ");
+    process(out, "hub", &s->pid_hub, &s->up_hub, &s->restarts_hub);
+    text_printf(out, "}");
+    for (unsigned i = 0; i < pages->config->shards; i++)
+        shard(pages, i, out);
+    text_printf(out, "],\n");
+    sums(&t, out);
+    uint64_t bad = 0;
+    for (int i = 0; i < FLOWEVENT_BAD_COUNT; i++)
+        bad += get(&h->bad_events[i]);
+    text_printf(out, "\"events\":{\"accepted\":%" PRIu64 ",\"bad\":%" PRIu64 ",\"eventsocket\":\"%s\"},\n",
+                get(&h->events), bad,
+                !pages->config->eventsocket[0] ? "none"
+                : get(&h->eventsocket_up)      ? "up"
+                                               : "down");
+    interfaces(pages, out);
+    text_printf(out, "}\n");
+}
