@@ -45,9 +45,8 @@ static void put_ip4(uint8_t *ip, uint32_t total, uint32_t id, uint32_t src, uint
     put16(ip + 10, ~(sum + (sum >> 16)) & 0xffff);
 }
 
-void frame_make(struct bench_frame *out, uint32_t flow, uint32_t round, int64_t ns)
+void frame_make(struct bench_frame *out, uint32_t flow, uint32_t round, int64_t ns, uint32_t mss)
 {
-    const uint32_t mss = 1448;
     uint32_t seed = mix(flow + 1);
     uint32_t client = 0x0a000001 + flow / 50000, server = 0xc0000201; /* 10.0.0.1 .., 192.0.2.1 */
     uint32_t client_port = 10000 + flow % 50000, server_port = 443;

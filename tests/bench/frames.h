@@ -17,8 +17,10 @@ struct bench_frame {
 };
 
 /* Packet number `round` (0 = SYN, 1 = SYN+ACK, 2 = ACK, then data from the server and acknowledgements in turn) of flow
- * number `flow`, captured at `ns`. Flows differ in addresses and ports. */
-void frame_make(struct bench_frame *out, uint32_t flow, uint32_t round, int64_t ns);
+ * number `flow`, captured at `ns`; a data packet carries `payload` bytes. Flows differ in addresses and ports: client
+ * 10.0.0.1 + flow / 50000 port 10000 + flow % 50000, server 192.0.2.1 port 443. */
+void frame_make(struct bench_frame *out, uint32_t flow, uint32_t round, int64_t ns, uint32_t payload);
+#define FRAME_MSS 1448
 
 /* CLOCK_MONOTONIC and the CPU time of this process, in nanoseconds. */
 int64_t bench_now(void);

@@ -29,7 +29,7 @@ int main(int argc, char **argv)
     for (uint32_t round = 0; round < packets; round++)
         for (uint32_t flow = 0; flow < flows; flow++, ns += FRAME_NS_APART) {
             struct bench_frame frame;
-            frame_make(&frame, flow, first + round, ns);
+            frame_make(&frame, flow, first + round, ns, FRAME_MSS);
             const uint32_t record[4] = {(uint32_t)(ns / 1000000000), (uint32_t)(ns % 1000000000), frame.caplen,
                                         frame.wire_len};
             fwrite(record, sizeof record, 1, f);

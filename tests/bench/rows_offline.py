@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows that need no network: the parts alone, and whole runs over savefiles."""
+import gzip
+import os
+import pathlib
+import statistics
+import subprocess
+import time
+import zlib
+
+import measure
+from measure import NotMeasured, Row, verdict
+
+FLOWS, PACKETS = 1000, 1000
+
+
+def parts(m):
+    """The stages of a packet's way, from memory."""
+    n = m.count(5_000_000)
+    copy = m.median(lambda: m.json("bench_memcpy", 4 * n)["ns_per_packet"])
+    ring = m.median(lambda: m.json("bench_ring", n)["ns_per_packet"])
+    yield Row("-", "bare loop: memcpy of 128 bytes", f"{copy:.1f} ns/packet", values={"ns": copy})
+    yield Row("-", "ring hand-over, 2 threads, batches of 64", f"{ring:.1f} ns/packet", "30-45 ns",
+              verdict(ring <= 45), values={"ns": ring})
+    dispatcher = m.median(lambda: m.json("bench_dispatcher", n)["ns_per_packet"])
+    yield Row("-", "dispatcher: parse, key, hash, copy into ring", f"{dispatcher:.1f} ns/packet", "30-45 ns + ring",
+              values={"ns": dispatcher})
+
+
+def shard(m):
+    """The shard's consume code from a filled ring."""
+    n = m.count(2_000_000)
+    copy = m.median(lambda: m.json("bench_memcpy", 4 * n)["ns_per_packet"])
+    dispatcher = m.median(lambda: m.json("bench_dispatcher", n)["ns_per_packet"])
+    results = {}
+    for mode in ("none", "zlib", "fast", "small"):
+        runs = [m.json("bench_shard", n, 1000, mode) for _ in range(m.runs)]
+        ns = statistics.median(r["ns_per_packet"] for r in runs)
+        results[mode] = ns
+        yield Row("-", f"shard alone, -gzip={mode}, 1,000 flows",
+                  f"{ns:.0f} ns/packet, {runs[0]['bytes_per_packet']:.1f} bytes/packet", values=runs[0])
+    both = dispatcher + results["none"]
+    yield Row("P8", "dispatcher + ring + shard, no compression, from memory, one after the other",
+              f"{1000 / both:.2f} M packets/s, {both / copy:.1f} x memcpy", ">= 5 M/s, <= 5 x",
+              verdict(both <= 200 and both <= 5 * copy), values={"ns": both, "memcpy_ns": copy})
+
+
+def many_flows(m):
+    few = m.median(lambda: m.json("bench_shard", m.count(4_000_000), 1000, "none")["ns_per_packet"])
+    flows = m.count(1_000_000)
+    many = m.median(lambda: m.json("bench_shard", 4 * flows, flows, "none")["ns_per_packet"])
+    few_d = m.median(lambda: m.json("bench_dispatcher", m.count(4_000_000), 1000)["ns_per_packet"])
+    many_d = m.median(lambda: m.json("bench_dispatcher", m.count(4_000_000), 65536)["ns_per_packet"])
+    ratio = (many + many_d) / (few + few_d)
+    yield Row("P9", f"cost per packet at {flows:,} flows / at 1,000 (dispatcher + shard, no compression)",
+              f"{ratio:.2f} ({many + many_d:.0f} / {few + few_d:.0f} ns)", "<= 1.5", verdict(ratio <= 1.5),
+              values={"ratio": ratio})
+
+
+def end_to_end(m):
+    flows, packets = FLOWS, m.count(PACKETS)
+    offered = flows * packets
+    savefile = m.savefile(flows, packets)
+    for codec in ("auto", "zlib", "none"):
+        for shards in (1, 2):
+            r = measure.offline_median(m, savefile, offered, shards=shards, gzip=codec)
+            yield Row("-", f"-read {flows:,} flows x {packets:,} packets, -shards {shards}, -gzip={codec}",
+                      f"{r.wall / offered * 1e9:.0f} ns/packet, {offered / r.wall / 1e6:.2f} M packets/s, CPU "
+                      f"{r.cpu / offered * 1e9:.0f} ns/packet, {r.bytes / offered:.2f} bytes/packet on disk",
+                      note=f"{r.saved:,} of {offered:,} packets in the files",
+                      values={"wall": r.wall, "cpu": r.cpu, "bytes": r.bytes, "packets": offered, "saved": r.saved})
+    yield tcpdump_row(m, savefile, offered)
+
+
+def tcpdump_copy(m, savefile):
+    measure.need_program("tcpdump")
+    with m.scratch() as scratch:
+        out = pathlib.Path(scratch) / "copy.pcap"
+        keep_root = ["-Z", "root"] if os.geteuid() == 0 else []  # else it may not write into our directory
+        used = measure.run(["tcpdump", "-r", savefile, "-w", out, *keep_root], stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+        if used.status != 0:
+            raise measure.Unfit(f"tcpdump exited with {used.status}")
+        return used
+
+
+def tcpdump_row(m, savefile, offered):
+    try:
+        runs = [tcpdump_copy(m, savefile) for _ in range(m.runs)]
+    except NotMeasured as e:
+        return Row("-", "tcpdump -r F -w G", "NOT MEASURED", note=str(e))
+    wall, cpu = (statistics.median(getattr(r, name) for r in runs) for name in ("wall", "cpu"))
+    return Row("-", "tcpdump -r F -w G (one file to one file)",
+               f"{wall / offered * 1e9:.0f} ns/packet, CPU {cpu / offered * 1e9:.0f} ns/packet",
+               values={"wall": wall, "cpu": cpu})
+
+
+def bytes_on_disk(m):
+    """The same saved bytes compressed per file as the reference does: one stream, level 6."""
+    packets = m.count(PACKETS)
+    savefile = m.savefile(FLOWS, packets)
+    for codec, goal in (("small", 1.0), ("auto", 1.2), ("fast", 1.2)):
+        with m.scratch() as scratch:
+            data = pathlib.Path(scratch) / "data"
+            used = measure.run([m.shardcap(), "-read", savefile, "-datadir", data, "-rundir",
+                                pathlib.Path(scratch) / "run", "-shards=1", f"-gzip={codec}", "-syncinterval=0"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            if used.status != 0:
+                raise measure.Unfit(f"shardcap exited with {used.status}")
+            ours = theirs = 0
+            for path in data.rglob("*.pcap.gz"):
+                packed = path.read_bytes()
+                ours += len(packed)
+                z = zlib.compressobj(6, zlib.DEFLATED, 31)
+                theirs += len(z.compress(gzip.decompress(packed))) + len(z.flush())
+        if theirs == 0:
+            raise measure.Unfit("nothing was saved")
+        yield Row("P3", f"bytes on disk, -gzip={codec}, against zlib level 6 in one stream per file",
+                  f"{ours / theirs:.3f} ({ours:,} bytes)", f"<= {goal:.2f}", verdict(ours <= goal * theirs),
+                  "zlib level 6 and the reference's encoder differ by less than 1 %",
+                  values={"ratio": ours / theirs, "bytes": ours})
+
+
+def splitter(m):
+    for flows, goal in ((250, 0.33), (10_000, 0.7)):
+        packets = m.count(1_000_000) // flows
+        if packets == 0:
+            raise NotMeasured("too few packets in a quick run")
+        offered = flows * packets
+        savefile = m.savefile(flows, packets, 3)
+        r = measure.offline_median(m, savefile, offered, gzip="none")
+        ours = r.cpu / offered * 1e6
+        what = f"CPU per packet, split into {flows:,} files, -gzip=none"
+        try:
+            measure.need_program("PcapSplitter")
+        except NotMeasured as e:
+            yield Row("P10", what, f"{ours:.3f} us/packet", f"<= {goal} x PcapSplitter", "NOT MEASURED", str(e),
+                      {"us": ours})
+            continue
+        runs = []
+        for _ in range(m.runs):
+            with m.scratch() as out:
+                used = measure.run(["PcapSplitter", "-f", savefile, "-o", out, "-m", "connection"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                runs.append(used.cpu)
+        theirs = statistics.median(runs) / offered * 1e6
+        yield Row("P10", what, f"{ours / theirs:.2f} x ({ours:.3f} / {theirs:.3f} us)", f"<= {goal} x PcapSplitter",
+                  verdict(ours <= goal * theirs), values={"us": ours, "pcapsplitter_us": theirs})
+
+
+def files(m):
+    n = m.count(20_000)
+    one = measure.offline_median(m, m.savefile(1, 1, 3), 1)
+    many = measure.offline_median(m, m.savefile(n, 1, 3), n)
+    size = many.bytes // n
+
+    def bare():
+        with m.scratch() as scratch:
+            return m.json("bench_files", scratch, n, size)["files_per_second"]
+
+    theirs = m.median(bare)
+    ours = (n - 1) / max(many.wall - one.wall, 1e-9)
+    yield Row("P11", f"finished files a second, {n:,} flows of one packet, against open+write+rename",
+              f"{ours / theirs:.2f} ({ours:,.0f} / {theirs:,.0f})", ">= 0.8", verdict(ours >= 0.8 * theirs),
+              "start and stop of the family taken off", {"ours": ours, "bare": theirs})
+
+
+def resident(pid):
+    """Bytes resident in all descendants of a process (private and shared: ring and arena count)."""
+    children, total = [pid], 0
+    while children:
+        p = children.pop()
+        try:
+            text = pathlib.Path(f"/proc/{p}/statm").read_text().split()
+            total += int(text[1]) * os.sysconf("SC_PAGESIZE")
+            children += map(int, pathlib.Path(f"/proc/{p}/task/{p}/children").read_text().split())
+        except (OSError, ValueError):
+            pass
+    return total
+
+
+def resident_with(m, flows, packets, first):
+    """Resident bytes of the family while it holds `flows` flows, fed through a pipe that stays open."""
+    with m.scratch() as scratch:
+        scratch = pathlib.Path(scratch)
+        reader, writer = os.pipe()
+        with open(scratch / "log", "wb") as log:
+            child = subprocess.Popen([m.shardcap(), "-read", "-", "-datadir", scratch / "data", "-rundir",
+                                      scratch / "run", "-shards=1", "-syncinterval=0", "-captureduration=1h",
+                                      "-uuidwaitduration=1h", "-flowtimeout=1h", "-summary", scratch / "summary.json"],
+                                     stdin=reader, stdout=log, stderr=log)
+        os.close(reader)
+        try:
+            subprocess.run([m.program("make_savefile"), "/dev/stdout", str(flows), str(packets), str(first)],
+                           stdout=writer, check=True, timeout=measure.RUN_LIMIT)
+            last, same, until = -1, 0, time.monotonic() + 60
+            while same < 5 and time.monotonic() < until:  # until it does not change for half a second
+                time.sleep(0.1)
+                now = resident(child.pid)
+                same = same + 1 if now == last else 0
+                last = now
+        finally:
+            os.close(writer)
+            used = measure.finish(child, time.monotonic())
+        told = measure.summary(scratch / "summary.json")
+        if used.status != 0 or told.delivered != flows * packets or told.lost - (measure.find(told.tree, "no_uuid")
+                                                                                or 0) > 0:
+            raise measure.Unfit(f"{flows} flows: {told.delivered} delivered, {told.lost} lost, exit {used.status}")
+        return last
+
+
+def memory(m):
+    for row, what, packets, first, small, large, goal in (
+            ("P4", "resident memory per half-open flow", 1, 0, 20_000, 100_000, 512),
+            ("P5", "resident memory per open flow, 200 packets", 200, 3, 500, 2500, 8192)):
+        small, large = m.count(small), m.count(large)
+        a, b = resident_with(m, small, packets, first), resident_with(m, large, packets, first)
+        each = (b - a) / (large - small)
+        yield Row(row, what, f"{each:.0f} bytes", f"<= {goal} bytes", verdict(each <= goal),
+                  f"slope between {small:,} and {large:,} flows, whole family", {"bytes": each})
+
+
+ROWS = [("parts", parts, "-"), ("shard", shard, "P8"), ("many flows", many_flows, "P9"),
+        ("end to end", end_to_end, "-"), ("disk", bytes_on_disk, "P3"), ("splitter", splitter, "P10"),
+        ("files", files, "P11"), ("memory", memory, "P4, P5")]
