@@ -69,8 +69,11 @@ void evloop_free(struct evloop *l)
 {
     if (!l)
         return;
-    while (l->sources)
-        evsource_remove(l->sources);
+    for (struct evsource *s = l->sources, *next; s; s = next) {
+        next = s->next;
+        event_free(s->event);
+        free(s);
+    }
     event_free(l->turn);
     event_base_free(l->base);
     free(l);

@@ -25,10 +25,10 @@ int main(int argc, char **argv)
     setvbuf(f, buffer, _IOFBF, sizeof buffer);
     const uint32_t head[6] = {0xa1b23c4d, 4u << 16 | 2, 0, 0, 65535, 1};
     fwrite(head, sizeof head, 1, f);
+    struct bench_frame frame = {0};
     int64_t ns = START_NS;
     for (uint32_t round = 0; round < packets; round++)
         for (uint32_t flow = 0; flow < flows; flow++, ns += FRAME_NS_APART) {
-            struct bench_frame frame;
             frame_make(&frame, flow, first + round, ns, FRAME_MSS);
             const uint32_t record[4] = {(uint32_t)(ns / 1000000000), (uint32_t)(ns % 1000000000), frame.caplen,
                                         frame.wire_len};

@@ -160,7 +160,7 @@ static void test_other_kinds(void **state)
     (void)state;
     struct pair t;
     struct ring_record rec;
-    const uint8_t *bytes;
+    const uint8_t *bytes = NULL;
     uint64_t lost;
     pair_open(&t, RING_MIN_SIZE, 0);
     struct ring_record *r = ring_reserve(&t.p, 0);
