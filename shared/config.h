@@ -14,6 +14,7 @@
 #include "shared/siphash.h"
 #include "shared/uuid.h"
 
+#define CONFIG_MAGIC 0x53434346u
 #define CONFIG_LAYOUT 1
 #define CONFIG_PATH 4096
 #define CONFIG_FILTER 4096
@@ -73,7 +74,11 @@ static inline bool config_reads_files(const struct config *c)
     return c->savefile_count > 0;
 }
 
-/* Maps a config that the supervisor sent: SC_EVERSION if another build made it. *out is read-only, never unmapped. */
-int config_map(int fd, const struct config **out);
+/* All zero but magic, layout and bytes. */
+void config_init(struct config *c);
+
+/* Maps a config that the supervisor sent: SC_EVERSION if another build made it, SC_ESYS. *out is read-only, never
+ * unmapped, and NULL on failure. fd stays the caller's. */
+int config_map(int fd, const struct config **out) SC_MUST_CHECK;
 
 #endif
