@@ -197,7 +197,7 @@ int arena_flow_take(struct arena *a, uint32_t *idx_r, struct flow *image_r)
     image_r->generation = a->flows[idx].generation + 1;
     image_r->raw_head = image_r->raw_tail = ARENA_NONE;
     image_r->packed_head = image_r->packed_tail = ARENA_NONE;
-    image_r->name = image_r->older = ARENA_NONE;
+    image_r->name = ARENA_NONE;
     *idx_r = idx;
     return SC_OK;
 }

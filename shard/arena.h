@@ -54,7 +54,7 @@ struct flow {
     int64_t last_clock;                /* struct instant of the last activity */
     uint32_t generation;               /* moves each time the slot is used anew */
     uint32_t syn_seq;                  /* sequence number of the SYN that opened it, if FLOW_WIRE_SYN */
-    uint32_t older;                    /* for the policy: an earlier generation of the key, or ARENA_NONE */
+    uint32_t birth;                    /* for the policy: orders the generations of a key, modulo 2^32 */
     uint32_t suffix;                   /* for the policy: n of <uuid>.n */
     uint64_t dropped;                  /* for the policy: packets of this flow that are counted under a cause already */
     uint16_t hdr_len;                  /* header length of the flow: bytes kept of each record */

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a shard keeps beside the arena about its flows, all of it private and rebuilt by adoption: the flow table, the
+ * chain of generations of each key, FIFO lists for deadlines and for work, and the gauges.
+ *
+ * A flow is one generation of a key. It lives in up to three lists, one per lane: ACTIVITY (still takes packets; by
+ * last activity), AGE (packets are still being saved; by first packet), WORK (waits for a name, for its file to be
+ * written, or for the rename). Failure policy: want of memory or slots is SC_ENOMEM for the caller to count; broken
+ * lists are a panic. */
+#ifndef SHARD_FLOWS_H
+#define SHARD_FLOWS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shard/arena.h"
+#include "shard/flowtable.h"
+
+/* Bits of flow.flags beside FLOW_FINISHED. */
+enum {
+    FLOW_GONE = 2,    /* the generation is over: a further packet of the key opens another */
+    FLOW_DISCARD = 4, /* further packets of this generation are not saved; flow.saver says why */
+    FLOW_EMPTY = 8,   /* its packets are published or counted as dropped: nothing is buffered */
+};
+
+enum flow_lane { LANE_ACTIVITY, LANE_AGE, LANE_WORK, LANE_COUNT };
+enum flow_list_id {
+    LIST_NONE,
+    LIST_ACTIVITY, /* not GONE, oldest activity first */
+    LIST_YOUNG,    /* neither GONE nor DISCARD, oldest first packet first */
+    LIST_WAITING,  /* unnamed and not EMPTY, oldest first packet first */
+    LIST_READY,    /* closed and named: its file is to be written */
+    LIST_WRITTEN,  /* whole in staging: to be synced and renamed */
+    LIST_COUNT
+};
+
+struct flow_list {
+    uint32_t head, tail; /* ARENA_NONE when empty */
+    uint32_t count;
+};
+
+struct flow_private {
+    struct {
+        uint32_t prev, next;
+    } link[LANE_COUNT];
+    uint32_t older, newer; /* generations of the same key, or ARENA_NONE */
+    uint32_t tick;         /* GC tick (low bits, + 1) in which it was counted for maxflows; 0 = never */
+    uint8_t list[LANE_COUNT];
+    uint8_t in_flight; /* the file thread works for it */
+    uint8_t tries;     /* failed file attempts after the end */
+};
+
+struct flows {
+    struct arena *arena;
+    struct flowtable *table;
+    struct flow_private *priv; /* by slot; pages are touched only for slots in use */
+    struct flow_list list[LIST_COUNT];
+    struct shard_counters *c;
+    uint32_t births;
+};
+
+/* Takes the flows that the arena holds into lists, table and gauges; hashes keys with `secret`. SC_OK or SC_ENOMEM;
+ * free with flows_free in both cases. arena and counters stay the caller's. */
+int flows_init(struct flows *fs, struct arena *arena, struct shard_counters *c,
+               const struct siphash_key *secret) SC_MUST_CHECK;
+void flows_free(struct flows *fs);
+
+/* The newest generation of the key, or ARENA_NONE. */
+uint32_t flows_find(const struct flows *fs, uint64_t hash, const struct flowkey *key);
+
+/* Commits change (whose flow and image are set) for a slot taken by arena_flow_take, makes it the newest generation of
+ * its key, and puts it into ACTIVITY, YOUNG and WAITING. SC_OK, or SC_ENOMEM with nothing committed (slot and blocks
+ * are still the caller's). */
+int flows_add(struct flows *fs, uint64_t hash, struct arena_change *change) SC_MUST_CHECK;
+
+/* Commits a new image of a slot in use and moves the gauges with it. */
+void flows_commit(struct flows *fs, const struct arena_change *change);
+
+/* Drops what the flow holds: the image in `change` is committed with its counters as EMPTY, its blocks are freed; a
+ * flow that is GONE is freed whole. Returns true if the slot still lives. */
+bool flows_empty(struct flows *fs, struct arena_change *change);
+
+/* Moves idx to the tail of a list, out of whichever list of that lane holds it. */
+void flows_put(struct flows *fs, enum flow_list_id list, uint32_t idx);
+/* Takes idx out of the list of that lane, if it is in one. */
+void flows_take(struct flows *fs, enum flow_lane lane, uint32_t idx);
+
+/* A change that begins with the committed image of idx. */
+struct arena_change flows_change(const struct flows *fs, uint32_t idx);
+/* Adds n to the counter of that index (ARENA_COUNTER) with this change. The counter must be one that only changes
+ * write. A second addition to the same counter joins the first. */
+void flows_count(const struct flows *fs, struct arena_change *change, uint32_t counter_index, uint64_t n);
+
+#endif

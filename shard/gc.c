@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Expiry by FIFO lists. Failure policy: see gc.h. */
+#include "shard/gc.h"
+
+#include "shared/log.h"
+
+void gc_init(struct gc *g, struct savers *s, const struct clock *clock, struct instant now)
+{
+    *g = (struct gc){.savers = s, .clock = clock, .tick = saver_tick(s, now)};
+}
+
+/* The next flow whose deadline has passed, or ARENA_NONE. */
+static uint32_t next_due(const struct gc *g, struct instant now)
+{
+    const struct savers *s = g->savers;
+    const struct flows *fs = s->flows;
+    uint32_t idx = fs->list[LIST_ACTIVITY].head;
+    if (idx != ARENA_NONE) {
+        struct instant last = {arena_flow(fs->arena, idx)->last_clock};
+        if (saver_tick(s, now) >= saver_tick(s, last) + 2)
+            return idx;
+    }
+    idx = fs->list[LIST_YOUNG].head;
+    if (idx != ARENA_NONE && now.ns - arena_flow(fs->arena, idx)->first_clock > s->config->captureduration_ns)
+        return idx;
+    idx = fs->list[LIST_WAITING].head;
+    if (idx != ARENA_NONE && !s->hold &&
+        now.ns - arena_flow(fs->arena, idx)->first_clock > s->config->uuidwaitduration_ns)
+        return idx;
+    return ARENA_NONE;
+}
+
+static void observe(struct gc *g)
+{
+    struct shard_counters *c = g->savers->c;
+    unsigned i = 0;
+    while (i < GC_LATENCY_BUCKETS && g->running_ns > INT64_C(1000) << i)
+        i++;
+    counter_add(&c->gc_latency[i], 1);
+    counter_add(&c->gc_latency_sum_ns, (uint64_t)g->running_ns);
+    counter_add(&c->gc_latency_count, 1);
+    counter_set(&c->savers_active, g->savers->flows->list[LIST_ACTIVITY].count);
+    g->running_ns = 0;
+}
+
+bool gc_run(struct gc *g, struct instant now, unsigned most)
+{
+    int64_t tick = saver_tick(g->savers, now);
+    uint32_t idx = next_due(g, now);
+    if (idx == ARENA_NONE && tick <= g->tick)
+        return false;
+    int64_t began = g->clock->mono(g->clock->ctx).ns;
+    for (unsigned i = 0; i < most && idx != ARENA_NONE; i++) {
+        (void)saver_settle(g->savers, idx, now);
+        idx = next_due(g, now);
+    }
+    g->running_ns += g->clock->mono(g->clock->ctx).ns - began;
+    if (idx != ARENA_NONE)
+        return true;
+    if (tick > g->tick) {
+        g->tick = tick;
+        observe(g);
+    }
+    return false;
+}
+
+bool gc_finish(struct gc *g, unsigned most)
+{
+    const struct flow_list *list = g->savers->flows->list;
+    for (unsigned i = 0; i < most; i++) {
+        uint32_t idx = list[LIST_ACTIVITY].head != ARENA_NONE ? list[LIST_ACTIVITY].head : list[LIST_WAITING].head;
+        if (idx == ARENA_NONE)
+            return false;
+        saver_finish(g->savers, idx);
+    }
+    return true;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Queue and thread of the file calls, and the sweep of staging at the start. One producer and one consumer per queue:
+ * the main thread writes `submitted` and `taken`, the file thread writes `done`; a slot passes from job to result in
+ * place. Failure policy: see outfile.h. */
+#include "shard/outfile.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "shard/outfile_map.h"
+#include "shared/log.h"
+
+struct outfile {
+    struct outfile_calls calls;
+    struct outfile_result slot[OUTFILE_JOBS];
+    _Atomic uint64_t submitted; /* single writer: main thread */
+    _Atomic uint64_t done;      /* single writer: file thread */
+    uint64_t taken;             /* private to the main thread */
+    _Atomic bool stop;
+    bool threaded;
+    pthread_t thread;
+    int work_fd, result_fd; /* eventfds: to the thread (blocking), to the main thread */
+};
+
+static void wake(int fd)
+{
+    uint64_t one = 1;
+    ssize_t n;
+    do
+        n = write(fd, &one, sizeof(one));
+    while (n < 0 && errno == EINTR);
+}
+
+bool outfile_work(struct outfile *o)
+{
+    uint64_t next = atomic_load_explicit(&o->done, memory_order_relaxed);
+    /* acquire: pairs with the release store in outfile_submit; the job is whole */
+    if (next == atomic_load_explicit(&o->submitted, memory_order_acquire))
+        return false;
+    struct outfile_result *r = &o->slot[next % OUTFILE_JOBS];
+    outfile_do(&o->calls, &r->job, r);
+    free(r->job.iov);
+    r->job.iov = NULL;
+    /* release: pairs with the acquire load in outfile_result */
+    atomic_store_explicit(&o->done, next + 1, memory_order_release);
+    return true;
+}
+
+static void *file_thread(void *arg)
+{
+    struct outfile *o = arg;
+    uint64_t n;
+    while (!atomic_load_explicit(&o->stop, memory_order_acquire)) { /* pairs with outfile_free */
+        if (outfile_work(o))
+            wake(o->result_fd);
+        else if (read(o->work_fd, &n, sizeof(n)) < 0 && errno != EINTR)
+            log_panic("file thread: cannot wait: %s", strerror(errno));
+    }
+    return NULL;
+}
+
+static int start_thread(struct outfile *o)
+{
+    sigset_t all, before;
+    o->work_fd = eventfd(0, EFD_CLOEXEC);
+    o->result_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (o->work_fd < 0 || o->result_fd < 0)
+        return -1;
+    sigfillset(&all); /* signals are the main thread's */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&o->thread, NULL, file_thread, o);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err) {
+        errno = err;
+        return -1;
+    }
+    o->threaded = true;
+    return 0;
+}
+
+struct outfile *outfile_new(const struct outfile_deps *deps)
+{
+    struct outfile *o = calloc(1, sizeof(*o));
+    if (!o)
+        return NULL;
+    o->calls = (struct outfile_calls){.sys = deps->sys,
+                                      .config = deps->config,
+                                      .shard = deps->shard,
+                                      .datadir = deps->datadir,
+                                      .staging = deps->staging,
+                                      .sync_fd = -1,
+                                      .day_fd = -1};
+    o->work_fd = o->result_fd = -1;
+    if (deps->threaded && start_thread(o) < 0) {
+        int err = errno;
+        outfile_free(o);
+        errno = err;
+        return NULL;
+    }
+    return o;
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+void outfile_free(struct outfile *o)
+{
+    if (!o)
+        return;
+    if (o->threaded) {
+        atomic_store_explicit(&o->stop, true, memory_order_release); /* pairs with file_thread */
+        wake(o->work_fd);
+        pthread_join(o->thread, NULL);
+    }
+    for (unsigned i = 0; i < OUTFILE_JOBS; i++)
+        free(o->slot[i].job.iov);
+    close_fd(o->work_fd);
+    close_fd(o->result_fd);
+    close_fd(o->calls.day_fd);
+    close_fd(o->calls.sync_fd);
+    free(o);
+}
+
+int outfile_submit(struct outfile *o, const struct outfile_job *job)
+{
+    uint64_t n = atomic_load_explicit(&o->submitted, memory_order_relaxed);
+    if (n - o->taken >= OUTFILE_JOBS)
+        return SC_EFULL;
+    o->slot[n % OUTFILE_JOBS].job = *job;
+    /* release: pairs with the acquire load in outfile_work */
+    atomic_store_explicit(&o->submitted, n + 1, memory_order_release);
+    if (o->threaded)
+        wake(o->work_fd);
+    return SC_OK;
+}
+
+int outfile_result(struct outfile *o, struct outfile_result *out)
+{
+    /* acquire: pairs with the release store in outfile_work */
+    if (o->taken == atomic_load_explicit(&o->done, memory_order_acquire)) {
+        uint64_t n;
+        if (o->result_fd < 0 || read(o->result_fd, &n, sizeof(n)) < 0)
+            return SC_EAGAIN;
+        /* drained first, looked at again: no result is slept over */
+        if (o->taken == atomic_load_explicit(&o->done, memory_order_acquire))
+            return SC_EAGAIN;
+    }
+    *out = o->slot[o->taken % OUTFILE_JOBS];
+    o->taken++;
+    return SC_OK;
+}
+
+uint32_t outfile_under_way(const struct outfile *o)
+{
+    return (uint32_t)(atomic_load_explicit(&o->submitted, memory_order_relaxed) - o->taken);
+}
+
+int outfile_fd(const struct outfile *o)
+{
+    return o->result_fd;
+}
+
+/* ---- sweep ---- */
+
+/* Reads "<shard>.<number>.part|done" from the end of a staging name. */
+static bool parse_staged(const char *name, uint32_t *shard_r, uint64_t *number_r)
+{
+    size_t len = strlen(name);
+    if (len < 6 || (strcmp(name + len - 5, ".part") != 0 && strcmp(name + len - 5, ".done") != 0))
+        return false;
+    const char *end = name + len - 5, *p = end;
+    uint64_t value[2] = {0, 0};
+    for (int i = 0; i < 2; i++) {
+        uint64_t unit = 1;
+        const char *stop = p;
+        while (p > name && p[-1] >= '0' && p[-1] <= '9' && stop - p < 20) {
+            p--;
+            value[i] += unit * (uint64_t)(*p - '0');
+            unit *= 10;
+        }
+        if (p == stop || p == name || p[-1] != '.')
+            return false;
+        p--;
+    }
+    *number_r = value[0];
+    *shard_r = (uint32_t)value[1];
+    return value[1] <= UINT32_MAX;
+}
+
+static bool set_aside(struct outfile *o, const char *name)
+{
+    const struct sysops *s = o->calls.sys;
+    char to[NAME_MAX + 32], quoted[LOG_QUOTED];
+    for (unsigned n = 0; n < 1000; n++) {
+        snprintf(to, sizeof(to), n == 0 ? "%s.aside" : "%s.aside.%u", name, n);
+        if (s->renameat2(s->ctx, o->calls.staging, name, o->calls.staging, to, RENAME_NOREPLACE) == 0) {
+            log_warn("a staged file that belongs to no flow was set aside file=%s.aside",
+                     log_quote(name, strlen(name), quoted));
+            return true;
+        }
+        if (errno != EEXIST)
+            break;
+    }
+    log_warn("cannot set aside a staged file file=%s: %s", log_quote(name, strlen(name), quoted), strerror(errno));
+    return false;
+}
+
+int outfile_sweep(struct outfile *o, bool (*wanted)(void *ctx, uint32_t idx, uint32_t generation), void *ctx)
+{
+    const struct sysops *s = o->calls.sys;
+    int fd = s->openat(s->ctx, o->calls.staging, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!dir) {
+        close_fd(fd);
+        return SC_ESYS;
+    }
+    int count = 0;
+    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+        uint32_t shard;
+        uint64_t number;
+        if (!parse_staged(e->d_name, &shard, &number) || shard != o->calls.shard)
+            continue;
+        if (!wanted(ctx, (uint32_t)number, (uint32_t)(number >> 32)))
+            count += set_aside(o, e->d_name);
+    }
+    (void)closedir(dir);
+    return count;
+}

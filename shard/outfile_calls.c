@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the file thread does with one job. Failure policy: the first error ends the job and is its result; a file that
+ * is not whole keeps its .part name. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shard/outfile_map.h"
+
+#define IOV_SLICE 256
+#define SUFFIX_MAX 1000000u
+
+static int failed(struct outfile_result *out, enum outfile_step step)
+{
+    out->error = errno ? errno : EIO;
+    out->step = step;
+    return -1;
+}
+
+const char *outfile_path(char out[OUTFILE_PATH], const struct config *config, uint32_t yyyymmdd,
+                         const struct uuid *uuid, uint32_t suffix)
+{
+    const char *end = config->gzip == GZIP_NONE ? "pcap" : "pcap.gz";
+    unsigned y = yyyymmdd / 10000 % 10000, m = yyyymmdd / 100 % 100, d = yyyymmdd % 100;
+    int n = snprintf(out, OUTFILE_PATH, "%04u/%02u/%02u/%s", y, m, d, uuid->text);
+    if (suffix > 0)
+        n += snprintf(out + n, OUTFILE_PATH - (size_t)n, ".%u", suffix);
+    snprintf(out + n, OUTFILE_PATH - (size_t)n, ".%s", end);
+    return out;
+}
+
+void outfile_staged_name(char out[OUTFILE_STAGED], const struct outfile_calls *c, const struct outfile_job *job,
+                         const char *end)
+{
+    snprintf(out, OUTFILE_STAGED, "%s%08u.%s.%u.%llu.%s", c->config->staging_inside ? "." : "",
+             job->yyyymmdd % 100000000u, job->uuid.text, c->shard, (unsigned long long)job->number, end);
+}
+
+/* ---- write ---- */
+
+/* Writes all of iov, in slices, going on after short writes. */
+static int write_all(struct outfile_calls *c, int fd, struct iovec *iov, int count, uint64_t offset)
+{
+    while (count > 0) {
+        int n = count < IOV_SLICE ? count : IOV_SLICE;
+        ssize_t done = c->sys->pwritev(c->sys->ctx, fd, iov, n, (off_t)offset);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0) {
+            if (done == 0)
+                errno = EIO;
+            return -1;
+        }
+        offset += (uint64_t)done;
+        size_t left = (size_t)done;
+        while (count > 0 && left >= iov->iov_len) {
+            left -= iov->iov_len;
+            iov++;
+            count--;
+        }
+        if (left > 0) {
+            iov->iov_base = (uint8_t *)iov->iov_base + left;
+            iov->iov_len -= left;
+        }
+    }
+    return 0;
+}
+
+static int open_part(struct outfile_calls *c, const struct outfile_job *job, const char *part)
+{
+    const struct sysops *s = c->sys;
+    int flags = O_WRONLY | O_NOFOLLOW | O_CLOEXEC;
+    if (!job->create)
+        return s->openat(s->ctx, c->staging, part, flags, 0);
+    int fd = s->openat(s->ctx, c->staging, part, flags | O_CREAT | O_EXCL, 0664);
+    if (fd < 0 && errno == EEXIST) /* of a predecessor that was killed */
+        fd = s->openat(s->ctx, c->staging, part, flags | O_TRUNC, 0);
+    return fd;
+}
+
+static int fill(struct outfile_calls *c, const struct outfile_job *job, int fd)
+{
+    const struct sysops *s = c->sys;
+    uint64_t end = job->offset;
+    for (int i = 0; i < job->iov_count; i++)
+        end += job->iov[i].iov_len;
+    struct iovec tail = {.iov_base = (void *)(uintptr_t)job->tail, .iov_len = job->tail_len}; /* only read */
+    if (write_all(c, fd, job->iov, job->iov_count, job->offset) < 0)
+        return -1;
+    if (job->tail_len > 0 && write_all(c, fd, &tail, 1, end) < 0)
+        return -1;
+    end += job->tail_len;
+    return job->finish && !job->create ? s->ftruncate(s->ctx, fd, (off_t)end) : 0;
+}
+
+static void do_write(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out)
+{
+    const struct sysops *s = c->sys;
+    char part[OUTFILE_STAGED], done[OUTFILE_STAGED];
+    struct stat st;
+    outfile_staged_name(part, c, job, "part");
+    outfile_staged_name(done, c, job, "done");
+    int fd = open_part(c, job, part);
+    if (fd < 0 && errno == ENOENT && !job->create && job->finish &&
+        s->fstatat(s->ctx, c->staging, done, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return; /* a predecessor had finished it */
+    if (fd < 0) {
+        failed(out, STEP_OPEN);
+        return;
+    }
+    if (fill(c, job, fd) < 0) {
+        failed(out, STEP_WRITE);
+        (void)s->close(s->ctx, fd);
+        return;
+    }
+    if (s->close(s->ctx, fd) < 0 && errno != EINTR) { /* close(2): EINTR has closed it on Linux */
+        failed(out, STEP_WRITE);
+        return;
+    }
+    if (job->finish && s->renameat2(s->ctx, c->staging, part, c->staging, done, 0) < 0)
+        failed(out, STEP_RENAME);
+}
+
+/* ---- publish ---- */
+
+static void close_day(struct outfile_calls *c)
+{
+    if (c->day_fd >= 0)
+        (void)c->sys->close(c->sys->ctx, c->day_fd);
+    c->day_fd = -1;
+    c->day = 0;
+}
+
+/* Opens the child directory of dir, making it if need be. Never through a symbolic link. */
+static int enter(struct outfile_calls *c, int dir, const char *name)
+{
+    const struct sysops *s = c->sys;
+    int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int fd = s->openat(s->ctx, dir, name, flags, 0);
+    if (fd >= 0 || errno != ENOENT)
+        return fd;
+    if (s->mkdirat(s->ctx, dir, name, 0777) < 0 && errno != EEXIST)
+        return -1;
+    return s->openat(s->ctx, dir, name, flags, 0);
+}
+
+static int open_day(struct outfile_calls *c, uint32_t yyyymmdd)
+{
+    char name[16];
+    unsigned part[3] = {yyyymmdd / 10000 % 10000, yyyymmdd / 100 % 100, yyyymmdd % 100};
+    if (c->day_fd >= 0 && c->day == yyyymmdd)
+        return 0;
+    close_day(c);
+    int dir = c->datadir;
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof(name), i == 0 ? "%04u" : "%02u", part[i]);
+        int fd = enter(c, dir, name);
+        int err = errno;
+        if (dir != c->datadir)
+            (void)c->sys->close(c->sys->ctx, dir);
+        errno = err;
+        if (fd < 0)
+            return -1;
+        dir = fd;
+    }
+    c->day_fd = dir;
+    c->day = yyyymmdd;
+    return 0;
+}
+
+/* Moves without replacing: 0, or -1 with errno (EEXIST: the name is taken). */
+static int move(struct outfile_calls *c, const char *done, const char *name)
+{
+    const struct sysops *s = c->sys;
+    struct stat st;
+    if (s->renameat2(s->ctx, c->staging, done, c->day_fd, name, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+    /* NFS and others know no RENAME_NOREPLACE: a hard link does not replace either */
+    if (s->linkat(s->ctx, c->staging, done, c->day_fd, name) == 0) {
+        (void)s->unlinkat(s->ctx, c->staging, done, 0);
+        return 0;
+    }
+    if (errno == EEXIST || errno == ENOENT)
+        return -1;
+    if (s->fstatat(s->ctx, c->day_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return errno == ENOENT ? s->renameat2(s->ctx, c->staging, done, c->day_fd, name, 0) : -1;
+}
+
+static int move_to_free_name(struct outfile_calls *c, const struct outfile_job *job, const char *done,
+                             struct outfile_result *out)
+{
+    char path[OUTFILE_PATH];
+    for (uint32_t n = 0; n < SUFFIX_MAX; n++) {
+        const char *name = strrchr(outfile_path(path, c->config, job->yyyymmdd, &job->uuid, n), '/') + 1;
+        if (move(c, done, name) == 0) {
+            out->suffix = n;
+            return 0;
+        }
+        if (errno != EEXIST)
+            return -1;
+    }
+    return -1;
+}
+
+static void do_publish(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out)
+{
+    const struct sysops *s = c->sys;
+    char done[OUTFILE_STAGED];
+    struct stat st;
+    outfile_staged_name(done, c, job, "done");
+    for (int tries = 0; tries < 2; tries++) {
+        if (open_day(c, job->yyyymmdd) < 0) {
+            failed(out, STEP_MKDIR);
+            return;
+        }
+        if (move_to_free_name(c, job, done, out) == 0)
+            return;
+        int err = errno;
+        if (err == ENOENT && s->fstatat(s->ctx, c->staging, done, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
+            out->was_published = true;
+            return;
+        }
+        close_day(c); /* the directory may have been removed */
+        errno = err;
+        if (err != ENOENT)
+            break;
+    }
+    failed(out, STEP_RENAME);
+}
+
+/* ---- the rest ---- */
+
+static void do_sync(struct outfile_calls *c, struct outfile_result *out)
+{
+    const struct sysops *s = c->sys;
+    if (c->sync_fd < 0)
+        c->sync_fd = s->openat(s->ctx, c->staging, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (c->sync_fd < 0 || s->syncfs(s->ctx, c->sync_fd) < 0)
+        failed(out, STEP_SYNC);
+}
+
+static void do_remove(struct outfile_calls *c, const struct outfile_job *job)
+{
+    char name[OUTFILE_STAGED];
+    outfile_staged_name(name, c, job, "part");
+    (void)c->sys->unlinkat(c->sys->ctx, c->staging, name, 0); /* may not be there */
+    outfile_staged_name(name, c, job, "done");
+    (void)c->sys->unlinkat(c->sys->ctx, c->staging, name, 0);
+}
+
+void outfile_do(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out)
+{
+    out->error = 0;
+    out->step = STEP_NONE;
+    out->suffix = 0;
+    out->was_published = false;
+    errno = 0;
+    switch (job->kind) {
+    case OUTFILE_WRITE:
+        do_write(c, job, out);
+        return;
+    case OUTFILE_SYNC:
+        do_sync(c, out);
+        return;
+    case OUTFILE_PUBLISH:
+        do_publish(c, job, out);
+        return;
+    case OUTFILE_REMOVE:
+        do_remove(c, job);
+        return;
+    case OUTFILE_DAY:
+        if (open_day(c, job->yyyymmdd) < 0)
+            failed(out, STEP_MKDIR);
+        return;
+    }
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The file calls behind the queue: shared by outfile.c (queue and thread) and outfile_calls.c. Nothing else includes
+ * this. */
+#ifndef SHARD_OUTFILE_MAP_H
+#define SHARD_OUTFILE_MAP_H
+
+#include "shard/outfile.h"
+
+/* Belongs to the thread that does the jobs. */
+struct outfile_calls {
+    const struct sysops *sys;
+    const struct config *config;
+    uint32_t shard;
+    int datadir, staging;
+    int sync_fd;  /* staging again, opened for syncfs; -1 = not yet */
+    uint32_t day; /* whose directory is open; 0 = none */
+    int day_fd;   /* -1 = none */
+};
+
+/* Does one job; fills everything of *out but the job itself. */
+void outfile_do(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out);
+
+/* Staging names. end: "part", "done". */
+#define OUTFILE_STAGED (1 + 9 + UUID_MAX + 1 + 11 + 21 + 8)
+void outfile_staged_name(char out[OUTFILE_STAGED], const struct outfile_calls *c, const struct outfile_job *job,
+                         const char *end);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * UUIDs whose connection has shown no packet yet: a bounded table by FlowKey, first in first out per key.
+ * Failure policy: when it is full the oldest makes room, and is told to the caller. */
+#ifndef SHARD_PENDING_H
+#define SHARD_PENDING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/clock.h"
+#include "shared/err.h"
+#include "shared/flowkey.h"
+#include "shared/uuid.h"
+
+#define PENDING_MAX 65536u
+#define PENDING_PER_KEY 8u
+
+/* A UUID that waits for a flow. */
+struct claim {
+    struct flowkey key;
+    uint64_t hash; /* of the key */
+    struct uuid uuid;
+    uint32_t yyyymmdd;
+    bool date_ok;         /* the date is to be taken as it is */
+    struct instant until; /* last first packet it may name */
+};
+
+struct pending;
+
+struct pending *pending_new(void);    /* NULL: no memory */
+void pending_free(struct pending *p); /* NULL is fine */
+
+/* Keeps a claim. Returns how many older ones made room for it. The same UUID for the same key again: 0. */
+unsigned pending_put(struct pending *p, const struct claim *claim);
+
+/* Takes the oldest claim on the key that is still good at `now`. False if there is none. Those that have expired before
+ * it are dropped and added to *expired. */
+bool pending_take(struct pending *p, const struct flowkey *key, uint64_t hash, struct instant now, struct claim *out,
+                  unsigned *expired);
+
+/* Drops the oldest claims that have expired at `now`, at most `most`. Returns how many. */
+unsigned pending_expire(struct pending *p, struct instant now, unsigned most);
+
+uint32_t pending_count(const struct pending *p);
+
+#endif

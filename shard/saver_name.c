@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Names: by an event, by the hash source, or none in time. Failure policy: see saver.h. */
+#include <string.h>
+
+#include "shard/saver_parts.h"
+#include "shared/log.h"
+
+/* ---- the hash source: unkeyed, over what the file shows, so that it gives no masked bit away ---- */
+
+static uint8_t *put_be16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+    return p + 2;
+}
+
+static int hash_name(const struct savers *s, const struct flow *f, struct uuid *out)
+{
+    static const struct siphash_key zero = {0, 0};
+    struct flowkey key = f->key;
+    uint8_t text[1 + 32 + 4 + 8], *p = text;
+    anonymize_key(&s->anonymizer, &key);
+    *p++ = key.addr_len;
+    for (int i = 0; i < 2; i++) {
+        memcpy(p, key.addr[i], key.addr_len);
+        p += key.addr_len;
+    }
+    p = put_be16(put_be16(p, key.port[0]), key.port[1]);
+    for (int i = 0; i < 8; i++)
+        *p++ = (uint8_t)((uint64_t)f->first_ns >> (8 * i));
+    const char *prefix = s->config->uuid_prefix.text[0] ? s->config->uuid_prefix.text : "hash";
+    return uuid_from_cookie(out, prefix, siphash_2_4(&zero, text, (size_t)(p - text)));
+}
+
+/* ---- naming ---- */
+
+static int64_t days_of(uint32_t yyyymmdd)
+{
+    return clock_days((int)(yyyymmdd / 10000), (int)(yyyymmdd / 100 % 100), (int)(yyyymmdd % 100));
+}
+
+static bool near(uint32_t a, uint32_t b)
+{
+    int64_t d = days_of(a) - days_of(b);
+    return d >= -1 && d <= 1;
+}
+
+static bool set_name(struct savers *s, uint32_t idx, const struct flow_name *name, struct instant now)
+{
+    struct flows *fs = s->flows;
+    struct arena_change ch = flows_change(fs, idx);
+    if (arena_set_name(fs->arena, idx, &ch.image, name) != SC_OK)
+        return false;
+    if (!(ch.image.flags & FLOW_DISCARD))
+        ch.image.saver = SAVER_UUIDFOUND;
+    flows_take(fs, LANE_WORK, idx);
+    flows_commit(fs, &ch);
+    saver_touch(s, idx, now);
+    if (!(ch.image.flags & FLOW_GONE))
+        saver_count_flow(s, idx, (struct instant){arena_flow(fs->arena, idx)->last_clock});
+    if (ch.image.stage == FLOW_CLOSED)
+        publish_closed(s->publisher, idx);
+    else if (s->config->stream)
+        publish_stream(s->publisher, idx);
+    return true;
+}
+
+bool saver_name(struct savers *s, uint32_t idx, const struct uuid *uuid, uint32_t yyyymmdd, bool date_ok,
+                struct instant now)
+{
+    const struct flow *f = arena_flow(s->flows->arena, idx);
+    struct flow_name name = {.uuid = *uuid, .yyyymmdd = yyyymmdd};
+    if (!date_ok && !near(yyyymmdd, clock_yyyymmdd(s->wall))) {
+        name.yyyymmdd = clock_yyyymmdd((struct wall){f->first_ns});
+        counter_add(&s->c->date_replaced, 1);
+    }
+    return set_name(s, idx, &name, now);
+}
+
+bool saver_wait_over(struct savers *s, uint32_t idx, enum saver_state state)
+{
+    const struct flow *f = arena_flow(s->flows->arena, idx);
+    if (s->config->uuid_sources & UUID_SOURCE_HASH && saver_name_by_hash(s, idx))
+        return true;
+    struct arena_change ch = flows_change(s->flows, idx);
+    flows_count(s->flows, &ch, ARENA_COUNTER(drops) + CAUSE_NO_UUID, f->packets);
+    flows_count(s->flows, &ch, ARENA_COUNTER(missed_packets) + state, f->packets);
+    ch.image.saver = (uint8_t)state;
+    counter_add(&s->c->saver_errors[state - SAVER_ERROR_FIRST], 1);
+    return flows_empty(s->flows, &ch);
+}
+
+bool saver_name_by_hash(struct savers *s, uint32_t idx)
+{
+    const struct flow *f = arena_flow(s->flows->arena, idx);
+    struct flow_name name = {.hashed = 1, .yyyymmdd = clock_yyyymmdd((struct wall){f->first_ns})};
+    if (hash_name(s, f, &name.uuid) != SC_OK)
+        return false;
+    return set_name(s, idx, &name, (struct instant){f->last_clock});
+}

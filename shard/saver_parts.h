@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files of the saver share. Nothing else includes this. */
+#ifndef SHARD_SAVER_PARTS_H
+#define SHARD_SAVER_PARTS_H
+
+#include "shard/saver.h"
+
+/* The wait of an unnamed flow for its UUID is over: the hash source names it, or its packets are counted as no_uuid
+ * under `state`. False if the slot was freed thereby. */
+bool saver_wait_over(struct savers *s, uint32_t idx, enum saver_state state);
+
+/* Drops a flow whose chain does not check. */
+void saver_lost(struct savers *s, uint32_t idx);
+
+/* Counts idx for maxflows in the tick of `now`, once. */
+void saver_count_flow(struct savers *s, uint32_t idx, struct instant now);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Admission: memory and maxflows. Failure policy: see saver.h. */
+#include "shard/saver_parts.h"
+
+#define PRESSURE_LOOKS 64u                             /* flows looked at for one packet that finds no room */
+#define PRESSURE_GAIN (2 * ENCODER_DICT + ARENA_BLOCK) /* raw bytes below which sealing frees next to nothing */
+
+/* Seals one flow before its time: walks on from where it stopped, oldest activity first. */
+static bool seal_early(struct savers *s)
+{
+    struct flows *fs = s->flows;
+    uint32_t idx = s->pressure_at;
+    for (unsigned i = 0; i < PRESSURE_LOOKS; i++) {
+        if (idx == ARENA_NONE || fs->priv[idx].list[LANE_ACTIVITY] != LIST_ACTIVITY)
+            idx = fs->list[LIST_ACTIVITY].head;
+        if (idx == ARENA_NONE)
+            return false;
+        const struct flow *f = arena_flow(fs->arena, idx);
+        uint32_t at = idx;
+        idx = fs->priv[idx].link[LANE_ACTIVITY].next;
+        s->pressure_at = idx;
+        if (f->stage != FLOW_OPEN || f->total - f->sealed < PRESSURE_GAIN)
+            continue;
+        int err = chunk_seal(s->sealer, at, false);
+        if (err == SC_EFORMAT)
+            saver_lost(s, at);
+        return err != SC_ENOMEM;
+    }
+    return false;
+}
+
+/* What must be left before a packet is taken: the reserve for sealing, and the largest record twice (raw and packed).
+ */
+static uint32_t needed(const struct savers *s, bool new_flow)
+{
+    uint32_t need = ARENA_RESERVE + 2 * (uint32_t)arena_blocks_for(s->config->maxheadersize + ARENA_BLOCK);
+    uint32_t all = (uint32_t)(arena_budget_limit(s->flows->arena) / ARENA_BLOCK);
+    return new_flow ? need + all / 64 : need;
+}
+
+bool savers_room(struct savers *s, bool new_flow)
+{
+    uint32_t need = needed(s, new_flow);
+    if (arena_blocks_left(s->flows->arena) > need)
+        return true;
+    if (!seal_early(s))
+        (void)publish_make_room(s->publisher);
+    return arena_blocks_left(s->flows->arena) > need;
+}
+
+void savers_advance(struct savers *s, struct instant now)
+{
+    int64_t tick = saver_tick(s, now);
+    if (tick <= s->count_tick)
+        return;
+    s->count_tick = tick;
+    s->counted = 0;
+    counter_set(&s->c->flows_counted, 0);
+}
+
+void saver_touch(struct savers *s, uint32_t idx, struct instant now)
+{
+    struct arena_change ch = flows_change(s->flows, idx);
+    if (ch.image.flags & FLOW_GONE || now.ns <= ch.image.last_clock)
+        return;
+    ch.image.last_clock = now.ns;
+    flows_commit(s->flows, &ch);
+    flows_put(s->flows, LIST_ACTIVITY, idx);
+}
+
+void saver_count_flow(struct savers *s, uint32_t idx, struct instant now)
+{
+    const struct flow *f = arena_flow(s->flows->arena, idx);
+    struct flow_private *priv = &s->flows->priv[idx];
+    uint32_t mark = (uint32_t)(uint64_t)saver_tick(s, now) + 1;
+    savers_advance(s, now);
+    if (mark == 0)
+        mark = 1;
+    if (saver_tick(s, now) < s->count_tick || priv->tick == mark ||
+        (f->name == ARENA_NONE && !(f->wire & FLOW_WIRE_HANDSHAKE)))
+        return;
+    priv->tick = mark;
+    s->counted++;
+    counter_set(&s->c->flows_counted, s->counted);
+}
