@@ -219,7 +219,7 @@ static bool sync_written(struct publisher *p)
     if (p->config->syncinterval_ns == 0 || p->sync_under_way || p->put == p->asked)
         return false;
     bool company = p->flows->list[LIST_READY].count > 0 || outfile_under_way(p->out) > 0;
-    if (now(p).ns < p->sync_due.ns && (!p->finishing || company))
+    if (now(p).ns < p->sync_due.ns && !p->hurry && (!p->finishing || company))
         return false;
     if (outfile_submit(p->out, &job) != SC_OK)
         return false;

@@ -29,6 +29,8 @@ struct publisher {
     void (*on_saved)(void *ctx, const char *path); /* NULL = not wanted; path is below datadir */
     void *ctx;
 
+    bool hurry; /* memory is short: what is written is not to wait for company before it is synced */
+
     /* private */
     uint8_t head[GZIP_HEAD];
     size_t head_len;

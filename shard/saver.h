@@ -96,6 +96,9 @@ bool saver_name(struct savers *s, uint32_t idx, const struct uuid *uuid, uint32_
 /* Names an unnamed flow that has its packets by the hash source. False if there was no room. */
 bool saver_name_by_hash(struct savers *s, uint32_t idx);
 
+/* Counts a UUID for which there was no memory. */
+void savers_refused_uuid(struct savers *s);
+
 /* An event counts as activity. */
 void saver_touch(struct savers *s, uint32_t idx, struct instant now);
 

@@ -58,6 +58,13 @@ void savers_advance(struct savers *s, struct instant now)
     counter_set(&s->c->flows_counted, 0);
 }
 
+void savers_refused_uuid(struct savers *s)
+{
+    struct arena_change ch = {.flow = ARENA_NONE};
+    flows_count(s->flows, &ch, ARENA_COUNTER(saver_skipped), 1);
+    arena_commit(s->flows->arena, &ch);
+}
+
 void saver_touch(struct savers *s, uint32_t idx, struct instant now)
 {
     struct arena_change ch = flows_change(s->flows, idx);

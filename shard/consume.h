@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Ring records to flows: checks each record again, finds its generation, or opens one.
+ * Failure policy: what does not check is counted as bad_record; ring data never decides an address. */
+#ifndef SHARD_CONSUME_H
+#define SHARD_CONSUME_H
+
+#include <stdbool.h>
+
+#include "shard/saver.h"
+#include "shard/uuid_intake.h"
+#include "shared/ring.h"
+
+struct consumer {
+    /* set by the owner */
+    struct savers *savers;
+    struct intake *intake;
+    struct ring_consumer *ring;
+    const struct ring_shared *shared; /* flows_global */
+    bool ended;                       /* RING_END was seen */
+    bool ticked;                      /* a TICK came since the owner last looked */
+};
+
+/* Takes at most `most` records. Returns how many there were. The caller releases the ring. */
+unsigned consume(struct consumer *c, unsigned most);
+
+#endif

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Wiring of the modules and the order of work in one turn. Failure policy: see shard.h. */
+#include "shard/shard.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shard/consume.h"
+#include "shard/gc.h"
+#include "shared/log.h"
+
+#define RECORDS_PER_STEP 256u
+#define FLOWS_PER_STEP 256u
+#define FILES_PER_STEP 16u
+#define FILES_PER_STEP_BEHIND 64u
+#define PENDING_PER_STEP 256u
+
+struct shard {
+    struct shard_deps d;
+    struct shard_counters *c;
+    struct arena *arena;
+    struct sealer *sealer;
+    struct outfile *out;
+    struct flows flows;
+    struct publisher publisher;
+    struct savers savers;
+    struct intake intake;
+    struct ring_consumer ring;
+    struct consumer consumer;
+    struct gc gc;
+    bool stopping, finishing;
+    uint32_t today; /* whose directory, and the next day's, was asked for */
+};
+
+static void set_stage(struct shard *s, enum shard_stage stage)
+{
+    /* relaxed: for people and the supervisor's hang check; nothing else hangs on it */
+    atomic_store_explicit(&s->d.page->stage, stage, memory_order_relaxed);
+}
+
+static void add_word(_Atomic uint64_t *word, uint64_t n)
+{
+    /* relaxed, single writer: read by the supervisor's hang check */
+    atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+/* ---- start ---- */
+
+static bool is_wanted(void *ctx, uint32_t idx, uint32_t generation)
+{
+    const struct shard *s = ctx;
+    if (idx >= arena_flow_limit(s->arena))
+        return false;
+    const struct flow *f = arena_flow(s->arena, idx);
+    return f->stage != FLOW_FREE && f->generation == generation && f->name != ARENA_NONE && !(f->flags & FLOW_EMPTY);
+}
+
+/* A new arena beside counters that go on: what the old one held is lost, and counted. */
+static void count_lost_arena(struct shard *s)
+{
+    const struct shard_counters *c = s->c;
+    uint64_t fates = counter_get(&c->published);
+    for (unsigned i = 0; i < CAUSE_COUNT; i++)
+        fates += counter_get(&c->drops[i]);
+    struct arena_change ch = {.flow = ARENA_NONE};
+    if (counter_get(&c->consumed) <= fates)
+        return;
+    flows_count(&s->flows, &ch, ARENA_COUNTER(drops) + CAUSE_ARENA_LOST, counter_get(&c->consumed) - fates);
+    arena_commit(s->arena, &ch);
+}
+
+/* Where the last commit was; a ring that has moved away from there is taken up at its end, and the gap is counted. */
+static int attach_ring(struct shard *s, bool adopted)
+{
+    const struct arena_applied *applied = &arena_state(s->arena)->applied[0];
+    struct ring_peer *peer = &s->d.page->ring;
+    uint64_t passed = counter_get(&s->c->consumed), lost = 0;
+    uint64_t pos = adopted ? applied->position : atomic_load_explicit(&peer->cons, memory_order_relaxed);
+    int err = ring_consumer_attach(&s->ring, s->d.ring_map, s->d.ring_bytes, peer, pos, passed);
+    if (err != SC_EFORMAT)
+        return err;
+    err = ring_consumer_attach_end(&s->ring, s->d.ring_map, s->d.ring_bytes, peer, passed, &lost);
+    if (!err && lost > 0) {
+        struct arena_applied now = {
+            .position = s->ring.pos, .packets = s->ring.packets, .ring_generation = s->ring.shared->generation};
+        savers_drop(&s->savers, &now, (struct instant){arena_state(s->arena)->clock_ns}, CAUSE_BAD_RECORD, lost);
+    }
+    return err;
+}
+
+static int open_memory(struct shard *s, bool *adopted_r, const char **what_r)
+{
+    const struct config *cfg = s->d.config;
+    int err;
+    *what_r = "arena";
+    s->arena = arena_open(s->d.arena_map, s->d.arena_bytes, s->d.budget, s->c, adopted_r, &err);
+    if (!s->arena)
+        return err;
+    *what_r = "flow table";
+    err = flows_init(&s->flows, s->arena, s->c, &cfg->hash_key);
+    if (err)
+        return err;
+    *what_r = "compressor";
+    s->sealer = sealer_new(s->arena, cfg->gzip, cfg->stream);
+    return s->sealer ? SC_OK : SC_ENOMEM;
+}
+
+static int open_files(struct shard *s, const char **what_r)
+{
+    struct outfile_deps od = {.sys = s->d.sys,
+                              .config = s->d.config,
+                              .shard = s->d.slot,
+                              .datadir = s->d.datadir,
+                              .staging = s->d.staging,
+                              .threaded = s->d.threaded};
+    *what_r = "file thread";
+    s->out = outfile_new(&od);
+    if (!s->out)
+        return SC_ESYS;
+    *what_r = "staging directory";
+    if (outfile_sweep(s->out, is_wanted, s) < 0)
+        return SC_ESYS;
+    s->publisher = (struct publisher){.flows = &s->flows,
+                                      .sealer = s->sealer,
+                                      .out = s->out,
+                                      .config = s->d.config,
+                                      .clock = s->d.clock,
+                                      .on_saved = s->d.on_saved,
+                                      .ctx = s->d.ctx};
+    publish_init(&s->publisher);
+    return SC_OK;
+}
+
+/* Shard 0 alone speaks for the file that all of them read. */
+static void report_bad_lines(const struct shard *s)
+{
+    for (unsigned i = 0; i < FLOWEVENT_BAD_COUNT && s->d.slot == 0; i++)
+        if (s->intake.bad[i] > 0)
+            log_warn("lines of -uuid.events were skipped reason=%s lines=%llu", flowevent_bad_name(i),
+                     (unsigned long long)s->intake.bad[i]);
+}
+
+static int open_flows(struct shard *s, bool adopted, const char **what_r)
+{
+    s->savers = (struct savers){.flows = &s->flows,
+                                .sealer = s->sealer,
+                                .publisher = &s->publisher,
+                                .config = s->d.config,
+                                .c = s->c,
+                                .hold = s->d.hold};
+    *what_r = "savers";
+    int err = savers_init(&s->savers);
+    if (!err)
+        err = intake_init(&s->intake, &s->savers, s->d.clock);
+    *what_r = "-uuid.events";
+    if (!err && s->d.events_file >= 0)
+        err = intake_load(&s->intake, s->d.events_file, s->d.slot, s->d.config->shards);
+    if (err)
+        return err;
+    report_bad_lines(s);
+    if (!adopted)
+        count_lost_arena(s);
+    *what_r = "ring";
+    err = attach_ring(s, adopted);
+    if (err)
+        return err;
+    s->consumer = (struct consumer){.savers = &s->savers,
+                                    .intake = &s->intake,
+                                    .ring = &s->ring,
+                                    .shared = s->d.ring_map,
+                                    .ended = arena_state(s->arena)->ended == 1};
+    gc_init(&s->gc, &s->savers, s->d.clock, (struct instant){arena_state(s->arena)->clock_ns});
+    return SC_OK;
+}
+
+struct shard *shard_new(const struct shard_deps *deps, char error[SHARD_ERROR])
+{
+    struct shard *s = calloc(1, sizeof(*s));
+    const char *what = "shard";
+    bool adopted = false;
+    error[0] = '\0';
+    if (!s) {
+        snprintf(error, SHARD_ERROR, "out of memory");
+        return NULL;
+    }
+    s->d = *deps;
+    s->c = &deps->page->c;
+    atomic_store_explicit(&deps->page->generation, deps->generation, memory_order_relaxed);
+    set_stage(s, STAGE_ADOPT);
+    int err = open_memory(s, &adopted, &what);
+    if (!err)
+        err = open_files(s, &what);
+    if (!err)
+        err = open_flows(s, adopted, &what);
+    if (err) {
+        snprintf(error, SHARD_ERROR, "%s: %s", what, err == SC_ESYS ? strerror(errno) : sc_strerror(err));
+        shard_free(s);
+        return NULL;
+    }
+    counter_add(&s->c->adoptions, adopted);
+    counter_set(&s->c->budget_limit, arena_budget_limit(s->arena));
+    set_stage(s, STAGE_IDLE);
+    return s;
+}
+
+void shard_free(struct shard *s)
+{
+    if (!s)
+        return;
+    outfile_free(s->out);
+    intake_free(&s->intake);
+    savers_free(&s->savers);
+    sealer_free(s->sealer);
+    flows_free(&s->flows);
+    arena_close(s->arena);
+    free(s);
+}
+
+/* ---- turns ---- */
+
+/* Live, a directory exists before its first file, so that an uploader that watches the tree misses nothing. */
+static void make_days(struct shard *s)
+{
+    struct wall t = s->d.clock->wall(s->d.clock->ctx);
+    uint32_t today = clock_yyyymmdd(t);
+    if (today == s->today || config_reads_files(s->d.config))
+        return;
+    s->today = today;
+    publish_make_day(&s->publisher, today);
+    publish_make_day(&s->publisher, clock_yyyymmdd((struct wall){t.ns + 86400 * NS_PER_SEC}));
+}
+
+/* With savefiles nothing is dropped that waiting can save: the ring is left alone while the disk frees memory. */
+static bool must_wait(const struct shard *s)
+{
+    return s->publisher.hurry && config_reads_files(s->d.config) && !s->publisher.failing &&
+           !publish_idle(&s->publisher);
+}
+
+static bool take_records(struct shard *s)
+{
+    s->publisher.hurry = arena_blocks_left(s->arena) < arena_budget_limit(s->arena) / ARENA_BLOCK / 4;
+    if (s->consumer.ended || must_wait(s))
+        return false;
+    set_stage(s, STAGE_RECORD);
+    unsigned n = consume(&s->consumer, RECORDS_PER_STEP);
+    if (n == 0)
+        return false;
+    ring_release(&s->ring);
+    add_word(&s->d.page->progress, n);
+    return true;
+}
+
+static bool move_files(struct shard *s)
+{
+    bool behind = s->flows.list[LIST_READY].count > OUTFILE_JOBS;
+    set_stage(s, STAGE_SEAL);
+    bool moved = publish_step(&s->publisher, behind ? FILES_PER_STEP_BEHIND : FILES_PER_STEP);
+    while (!s->d.threaded && outfile_work(s->out))
+        moved = true;
+    if (moved)
+        add_word(&s->d.page->progress, 1);
+    return moved;
+}
+
+static bool keep_house(struct shard *s)
+{
+    struct instant now = {arena_state(s->arena)->clock_ns};
+    bool more = gc_run(&s->gc, now, FLOWS_PER_STEP);
+    if (s->consumer.ticked) {
+        s->consumer.ticked = false;
+        intake_tick(&s->intake, now, PENDING_PER_STEP);
+        make_days(s);
+    }
+    return more;
+}
+
+static bool finish(struct shard *s)
+{
+    if (!s->finishing) {
+        s->finishing = true;
+        s->savers.hold = false;
+        publish_finish(&s->publisher);
+    }
+    bool more = gc_finish(&s->gc, FLOWS_PER_STEP);
+    if (more)
+        add_word(&s->d.page->progress, 1);
+    return more;
+}
+
+enum shard_step_result shard_step(struct shard *s)
+{
+    add_word(&s->d.page->heartbeat, 1);
+    bool busy = take_records(s);
+    busy |= move_files(s);
+    if (s->consumer.ended || (s->stopping && !busy && ring_backlog(&s->ring) == 0))
+        busy |= finish(s);
+    else
+        busy |= keep_house(s);
+    counter_set(&s->c->budget_used, arena_budget_used(s->arena));
+    set_stage(s, STAGE_IDLE);
+    if (s->finishing && !busy && publish_idle(&s->publisher) && ring_backlog(&s->ring) == 0)
+        return SHARD_DONE;
+    return busy ? SHARD_BUSY : SHARD_IDLE;
+}
+
+/* ---- the world outside ---- */
+
+void shard_event(struct shard *s, const struct flowevent *ev, bool replayed)
+{
+    set_stage(s, STAGE_UUID);
+    (void)intake_event(&s->intake, ev, replayed);
+    set_stage(s, STAGE_IDLE);
+}
+
+void shard_events_complete(struct shard *s)
+{
+    s->savers.hold = false;
+}
+
+void shard_stop(struct shard *s)
+{
+    s->stopping = true;
+}
+
+int shard_fd(const struct shard *s)
+{
+    return outfile_fd(s->out);
+}
+
+bool shard_will_sleep(struct shard *s)
+{
+    return s->consumer.ended || must_wait(s) || ring_consumer_will_sleep(&s->ring);
+}
+
+void shard_woke(struct shard *s)
+{
+    ring_consumer_woke(&s->ring);
+}
