@@ -79,14 +79,17 @@ static void on_inject(void *ctx)
     }
 }
 
-/* A socket's path or, in error, why there is none. */
+static int too_long(char error[BUS_ERROR])
+{
+    (void)snprintf(error, BUS_ERROR, "-rundir is too long: a socket's path has at most 107 bytes");
+    return SC_ETOOLONG;
+}
+
 static int bind_at(struct bus **out, enum bus_kind kind, int path_rc, const char *path, int mode0600,
                    char error[BUS_ERROR])
 {
-    if (path_rc != SC_OK) {
-        (void)snprintf(error, BUS_ERROR, "-rundir is too long: a socket's path has at most 107 bytes");
-        return path_rc;
-    }
+    if (path_rc != SC_OK)
+        return too_long(error);
     *out = bus_bind(kind, path, mode0600, error);
     return *out ? SC_OK : SC_ESYS;
 }
@@ -95,7 +98,9 @@ static int bind_all(struct ports *p, const char *rundir, char error[BUS_ERROR])
 {
     char path[BUS_PATH];
     int rc = bus_path(path, rundir, "bus");
-    if (rc == SC_OK && mkdir(path, 0750) < 0 && errno != EEXIST) {
+    if (rc != SC_OK)
+        return too_long(error);
+    if (mkdir(path, 0750) < 0 && errno != EEXIST) {
         (void)snprintf(error, BUS_ERROR, "cannot make directory %s: %s", path, strerror(errno));
         return SC_ESYS;
     }
