@@ -8,19 +8,23 @@
 
 #include "shared/err.h"
 
-/* Takes on gid and uid for good, with no supplementary groups. SC_ESYS on failure. */
+/* Takes on gid and uid for good, with no supplementary groups (where a user namespace forbids setgroups, those of the
+ * caller stay). SC_ESYS on failure. */
 int confine_user(uid_t uid, gid_t gid) SC_MUST_CHECK;
 
-/* Drops every capability from all sets and the bounding set where possible; keeps CAP_NET_RAW effective if asked (with
- * a file capability "+p" it is raised here). SC_ESYS, SC_EPERM (it was to be kept and is not there). */
+/* Drops every capability from all sets, and the bounding set where CAP_SETPCAP allows it; keeps CAP_NET_RAW permitted
+ * and effective if asked (with a file capability "+p" it is raised here). Concerns the calling thread and those it
+ * starts later: call it before any library starts one. SC_ESYS, SC_EPERM (CAP_NET_RAW was to be kept and is not
+ * there; nothing was dropped). */
 int confine_capabilities(bool keep_net_raw) SC_MUST_CHECK;
 
-/* No new privileges, RLIMIT_CORE 0, not dumpable, SIGPIPE ignored; for children also SIGINT and SIGHUP ignored and
- * PR_SET_PDEATHSIG SIGKILL last (an extra: the attach socket is what counts), after which getppid is compared with
- * parent. SC_EOF if the parent is gone already, SC_ESYS. parent 0 = none. */
+/* No new privileges, RLIMIT_CORE 0, not dumpable, SIGPIPE ignored. A child also ignores SIGINT and SIGHUP, and asks
+ * last for SIGCONT at its parent's death: the end of the attach socket is what tells it to finish, and only a stopped
+ * process would not see that (a signal that kills would lose what it still has to publish). Then getppid is compared
+ * with parent: SC_EOF if the parent is gone already. SC_ESYS. parent 0 = do not compare. */
 int confine_process(pid_t parent, bool child) SC_MUST_CHECK;
 
-/* True if the process may open a packet socket now. */
+/* True if the process may open a packet socket now (it tries). */
 bool confine_has_net_raw(void);
 
 #endif
