@@ -195,7 +195,7 @@ check-layers: all ## Does every file include, and every program link, only what 
 CPPCHECK := cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr \
 	--error-exitcode=1 --suppress=missingIncludeSystem --suppress=unusedStructMember -D_GNU_SOURCE -I.
 lint: ## clang-tidy and cppcheck
-	printf '%s\n' $(filter %.c,$(sources)) | xargs -P 2 -n 4 sh -c 'clang-tidy --quiet --warnings-as-errors="*" "$$@" \
+	printf '%s\n' $(filter %.c,$(sources)) | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet --warnings-as-errors="*" "$$@" \
 		-- $(CPPFLAGS) -std=c17 -DSC_VERSION=\"0\" -DSC_COMMIT=\"0\" 2>&1 | \
 		{ ! grep -v -e "warnings generated" -e "^Suppressed" -e "^Use -header-filter"; }' lint
 	$(CPPCHECK) -DSC_VERSION='"0"' -DSC_COMMIT='"0"' $(filter %.c,$(sources))
