@@ -95,10 +95,21 @@ static int address_of(char address[NN_SOCKADDR_MAX], const char *path)
     return SC_OK;
 }
 
+/* nanomsg leaks memory when it cannot bind, so the usual reason, a directory, is looked at before. */
+static bool directory_writable(const char *path)
+{
+    char dir[BUS_PATH];
+    (void)snprintf(dir, sizeof dir, "%s", path);
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        slash[slash == dir] = '\0'; /* the root keeps its slash */
+    return access(slash ? dir : ".", W_OK | X_OK) == 0;
+}
+
 struct bus *bus_bind(enum bus_kind kind, const char *path, int mode0600, char error[BUS_ERROR])
 {
     char address[NN_SOCKADDR_MAX];
-    if (address_of(address, path) != SC_OK)
+    if (address_of(address, path) != SC_OK || !directory_writable(path))
         return fail(NULL, "cannot bind", path, error);
     struct bus *b = open_socket(kind, path, error);
     if (!b)

@@ -270,10 +270,9 @@ int hub_run(int attach_fd)
     pid_t parent = getppid();
     log_init("hub", -1, LOG_INFO_LEVEL, LOG_TEXT);
     int status = attach(&h);
-    if (status != EXIT_DONE)
-        return status;
     h.page = (struct page_source){&h.pages, parent};
-    status = confine(&h, parent);
+    if (status == EXIT_DONE)
+        status = confine(&h, parent);
     if (status == EXIT_DONE)
         status = open_journal(&h);
     if (status == EXIT_DONE)

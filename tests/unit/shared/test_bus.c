@@ -146,17 +146,18 @@ static void modes_and_leftovers(void **state)
     char path[BUS_PATH];
     assert_int_equal(bus_shard_path(path, dir, 0), SC_OK);
     mode_t before = umask(022);
+    struct bus *b[2];
     for (int round = 0; round < 2; round++) {
-        struct bus *b = bus_bind(BUS_PUB, path, round == 0, error);
-        assert_non_null(b);
-        assert_int_equal(bus_fd(b), -1);
+        b[round] = bus_bind(BUS_PUB, path, round == 0, error);
+        assert_non_null(b[round]);
+        assert_int_equal(bus_fd(b[round]), -1);
         struct stat st;
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_mode & 0777, round == 0 ? 0600 : 0660);
-        if (round == 1)
-            bus_close(b);
-        /* The first one is left open: its name is taken over like that of a killed process. */
+        /* The first one is still open: its name is taken over like that of a killed process. */
     }
+    bus_close(b[1]);
+    bus_close(b[0]);
     assert_int_equal(umask(before), 022);
 }
 
