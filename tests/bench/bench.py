@@ -82,8 +82,7 @@ def main():
         shutil.rmtree(directory, ignore_errors=True)
     if not arguments.only:
         rows += [Row("P12", "shard killed at half load: time until it consumes again", "NOT MEASURED",
-                     note="no program measures it; the tests see that nothing is lost"),
-                 Row("P13", "longest pause of a hot loop, p99.9", "NOT MEASURED", note="no program measures it")]
+                     note="no program measures it; the tests see that nothing is lost")]
     print(f"\n{machine_text()}; medians of {arguments.runs}, work x {arguments.scale:g}")
     table(rows)
     out = os.environ.get("BENCH_JSON")
