@@ -261,7 +261,6 @@ static void release(struct hub *h)
     publish_free(h->publish);
     journal_close(h->journal);
     evloop_free(h->loop); /* its sources, too */
-    proto_attachment_free(&h->self);
 }
 
 int hub_run(int attach_fd)
@@ -277,6 +276,7 @@ int hub_run(int attach_fd)
         status = open_journal(&h);
     if (status == EXIT_DONE)
         status = wire(&h);
+    proto_attachment_free(&h.self); /* closes what nobody here took */
     if (status == EXIT_DONE)
         status = run(&h);
     release(&h);
