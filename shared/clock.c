@@ -59,7 +59,8 @@ int64_t clock_days(int year, int month, int day)
 struct civil clock_civil(struct wall t)
 {
     int64_t sec = floor_div(t.ns, NS_PER_SEC);
-    return clock_civil_of(sec, (int32_t)(t.ns - sec * NS_PER_SEC));
+    int64_t ns = t.ns % NS_PER_SEC; /* not t.ns - sec * NS_PER_SEC: that overflows in the first second of the range */
+    return clock_civil_of(sec, (int32_t)(ns < 0 ? ns + NS_PER_SEC : ns));
 }
 
 struct civil clock_civil_of(int64_t sec, int32_t ns)

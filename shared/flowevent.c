@@ -297,7 +297,7 @@ static void format_time(const struct flowevent *ev, char out[40])
         return;
     }
     int64_t sec = ev->time.ns / NS_PER_SEC - (ev->time.ns % NS_PER_SEC < 0);
-    struct civil c = clock_civil_of(sec + zone * 60, (int32_t)(ev->time.ns - sec * NS_PER_SEC));
+    struct civil c = clock_civil_of(sec + zone * 60, clock_civil(ev->time).ns);
     int n = snprintf(out, 40, "%04d-%02d-%02dT%02d:%02d:%02d.%09d", c.year, c.month, c.day, c.hour, c.min, c.sec, c.ns);
     while (out[n - 1] == '0')
         n--;

@@ -43,9 +43,9 @@ static int parse_env(char **envp, const char *const *args)
     memset(&request, 0xa5, sizeof request);
     return flags_parse(argc, argv, envp, &config, &request, on_warning, error);
 }
-#define PARSE(...) parse_env(no_environment, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+#define PARSE(...) parse_env(no_environment, (const char *const[]){__VA_ARGS__, NULL})
 #define ENV(...) ((char *[]){__VA_ARGS__, NULL})
-#define PARSE_ENV(env, ...) parse_env(env, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+#define PARSE_ENV(env, ...) parse_env(env, (const char *const[]){__VA_ARGS__, NULL})
 
 #define assert_good(call)                                                                                              \
     do {                                                                                                               \
@@ -198,7 +198,7 @@ static void sizes(void **state)
 static void defaults(void **state)
 {
     (void)state;
-    assert_good(PARSE());
+    assert_good(PARSE(NULL));
     assert_int_equal(config.magic, CONFIG_MAGIC);
     assert_int_equal(config.layout, CONFIG_LAYOUT);
     assert_int_equal(config.bytes, sizeof config);
@@ -575,7 +575,8 @@ static void environment_sets_what_the_command_line_leaves_out(void **state)
     assert_good(PARSE_ENV(ENV("ANONYMIZE_IP=netblock", "TCPINFO_EVENTSOCKET=/s", "INTERFACE=eth0,eth1",
                               "UUID_PREFIX_FILE=/p", "SHARDCAP_UUID_SOURCE=eventsocket,hash", "SHARDCAP_GZIP=none",
                               "SHARDCAP_USER=daemon", "SHARDCAP_LOG_LEVEL=warn", "STREAM=true", "SHARDCAP_SHARDS=7",
-                              "SHARDCAP_ANONYMIZE_EXEMPT=192.0.2.1,192.0.2.2")));
+                              "SHARDCAP_ANONYMIZE_EXEMPT=192.0.2.1,192.0.2.2"),
+                          NULL));
     assert_int_equal(config.anonymizer.mode, ANONYMIZE_NETBLOCK);
     assert_string_equal(config.eventsocket, "/s");
     assert_int_equal(config.interface_count, 2);
@@ -588,7 +589,7 @@ static void environment_sets_what_the_command_line_leaves_out(void **state)
     assert_int_equal(config.shards, 7);
     assert_true(request.shards_given);
     assert_int_equal(config.anonymizer.exempt_count, 2);
-    assert_good(PARSE_ENV(ENV("SHARDCAP_READ=a,b")));
+    assert_good(PARSE_ENV(ENV("SHARDCAP_READ=a,b"), NULL));
     assert_int_equal(config.savefile_count, 2);
     assert_string_equal(warnings, "");
 }
@@ -597,12 +598,13 @@ static void a_login_shell_sets_no_flag(void **state)
 {
     (void)state;
     static struct config plain;
-    assert_good(PARSE());
+    assert_good(PARSE(NULL));
     plain = config;
     assert_good(
         PARSE_ENV(ENV("USER=root", "GZIP=-9", "READ=x", "FILTER=y", "SHARDS=99", "SUMMARY=z", "RUNDIR=/r", "HELP=1",
                       "CHECK=1", "VERSION=1.0", "UUID_SOURCE=kernel", "LOG_LEVEL=x", "RINGSIZE=?", "STREAMS=1",
-                      "XDATADIR=/x", "DATADIRX=/x", "DATADIR", "SHARDCAP_DATADIR=/x", "SHARDCAP_STREAM=true")));
+                      "XDATADIR=/x", "DATADIRX=/x", "DATADIR", "SHARDCAP_DATADIR=/x", "SHARDCAP_STREAM=true"),
+                  NULL));
     assert_memory_equal(&plain, &config, sizeof config);
     assert_string_equal(request.user, "");
     assert_false(request.help || request.check || request.version);
@@ -629,11 +631,11 @@ static void the_command_line_wins_with_a_warning(void **state)
 static void a_bad_value_in_the_environment(void **state)
 {
     (void)state;
-    assert_refused(PARSE_ENV(ENV("MAXHEAP=lots")), "MAXHEAP in the environment: \"lots\" must be a size");
-    assert_refused(PARSE_ENV(ENV("FLOWTIMEOUT=")), "FLOWTIMEOUT in the environment: \"\"");
-    assert_refused(PARSE_ENV(ENV("SHARDCAP_GZIP=-9")), "SHARDCAP_GZIP in the environment");
-    assert_refused(PARSE_ENV(ENV("SHARDCAP_UUID_SOURCE=kernel")), "SHARDCAP_UUID_SOURCE in the environment");
-    assert_refused(PARSE_ENV(ENV("CAPTUREDURATION=1s")), "CAPTUREDURATION in the environment (1s)");
+    assert_refused(PARSE_ENV(ENV("MAXHEAP=lots"), NULL), "MAXHEAP in the environment: \"lots\" must be a size");
+    assert_refused(PARSE_ENV(ENV("FLOWTIMEOUT="), NULL), "FLOWTIMEOUT in the environment: \"\"");
+    assert_refused(PARSE_ENV(ENV("SHARDCAP_GZIP=-9"), NULL), "SHARDCAP_GZIP in the environment");
+    assert_refused(PARSE_ENV(ENV("SHARDCAP_UUID_SOURCE=kernel"), NULL), "SHARDCAP_UUID_SOURCE in the environment");
+    assert_refused(PARSE_ENV(ENV("CAPTUREDURATION=1s"), NULL), "CAPTUREDURATION in the environment (1s)");
     assert_good(PARSE_ENV(ENV("MAXHEAP=lots"), "-maxheap=1GB"));
 }
 
@@ -717,7 +719,7 @@ static void defaults_can_be_given(void **state)
     size_t count;
     static struct config plain;
     const struct flag *table = flags_table(&count);
-    assert_good(PARSE());
+    assert_good(PARSE(NULL));
     plain = config;
     for (size_t i = 0; i < count; i++) {
         char arg[128], variable[FLAGS_VARIABLE], env[160];
@@ -727,7 +729,7 @@ static void defaults_can_be_given(void **state)
         assert_good(PARSE(arg));
         assert_memory_equal(&plain, &config, sizeof config);
         (void)snprintf(env, sizeof env, "%s=%s", flags_variable(&table[i], variable), table[i].fallback);
-        assert_good(PARSE_ENV(ENV(env)));
+        assert_good(PARSE_ENV(ENV(env), NULL));
         assert_memory_equal(&plain, &config, sizeof config);
     }
 }
