@@ -19,11 +19,12 @@ import tempfile
 import traceback
 
 import measure
+import rows_family
 import rows_live
 import rows_offline
 from measure import NotMeasured, Row, Unfit
 
-GROUPS = rows_offline.ROWS + rows_live.ROWS
+GROUPS = rows_offline.ROWS + rows_family.ROWS + rows_live.ROWS
 
 
 def take(machine, name, rows, ids):
@@ -80,9 +81,6 @@ def main():
                 rows += take(machine, name, take_rows, ids)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    if not arguments.only:
-        rows += [Row("P12", "shard killed at half load: time until it consumes again", "NOT MEASURED",
-                     note="no program measures it; the tests see that nothing is lost")]
     print(f"\n{machine_text()}; medians of {arguments.runs}, work x {arguments.scale:g}")
     table(rows)
     out = os.environ.get("BENCH_JSON")

@@ -176,7 +176,8 @@ static int by_length(const void *a, const void *b)
 static double pause_us(struct bench *b)
 {
     qsort(b->turns, b->turn_count, sizeof *b->turns, by_length);
-    return b->turn_count == 0 ? 0 : (double)b->turns[b->turn_count - 1 - b->turn_count / 1000] / 1e3;
+    size_t outliers = b->turn_count / 1000;
+    return b->turn_count == 0 ? 0 : (double)b->turns[b->turn_count - 1 - outliers] / 1e3;
 }
 
 static void finish(struct bench *b)

@@ -103,33 +103,19 @@ def finish(child, start):
     return Used(time.monotonic() - start, usage.ru_utime + usage.ru_stime, child.returncode)
 
 
-def find(tree, name):
-    """The first number of that name anywhere in a JSON tree, None if there is none."""
-    if isinstance(tree, dict):
-        if isinstance(tree.get(name), int):
-            return tree[name]
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for part in tree:
-            found = find(part, name)
-            if found is not None:
-                return found
-    return None
-
-
-Summary = collections.namedtuple("Summary", "delivered saved lost limits tree")
+Summary = collections.namedtuple("Summary", "delivered saved lost drops")
 
 
 def summary(path):
+    """The summary of a finished run, if it balances."""
     try:
         tree = json.loads(pathlib.Path(path).read_text())
-    except (OSError, ValueError) as e:
-        raise Unfit(f"no summary: {e}") from e
-    out = Summary(*(find(tree, name) for name in ("delivered", "saved", "lost", "limits")), tree)
-    if None in out:
-        raise Unfit("the summary lacks delivered, saved, lost or limits")
-    if out.saved + out.lost + out.limits != out.delivered:
-        raise Unfit(f"delivered {out.delivered} is not saved {out.saved} + lost {out.lost} + limits {out.limits}")
+        packets, drops = tree["packets"], tree["drops"]
+        out = Summary(packets["delivered"], packets["saved"], packets["lost"], drops)
+    except (OSError, ValueError, KeyError) as e:
+        raise Unfit(f"no summary: {e!r}") from e
+    if out.saved + sum(drops.values()) != out.delivered:
+        raise Unfit(f"delivered {out.delivered} is not saved {out.saved} + drops {drops}")
     return out
 
 

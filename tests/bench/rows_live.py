@@ -15,6 +15,7 @@ import time
 
 import measure
 import need
+import rows_family
 from measure import NotMeasured, Row, Unfit, verdict
 
 FLOWS = 1000
@@ -85,19 +86,6 @@ def capturing(space):
     return out.stdout.count(b"\n") > 1
 
 
-def members(pid):
-    """All descendants of a process, itself included."""
-    out, todo = [], [pid]
-    while todo:
-        p = todo.pop()
-        try:
-            todo += map(int, pathlib.Path(f"/proc/{p}/task/{p}/children").read_text().split())
-            out.append(p)
-        except OSError:
-            pass
-    return out
-
-
 class Capture:
     """shardcap on the taker's end. Used as a context: starts, and is stopped and checked by stop()."""
 
@@ -128,8 +116,7 @@ class Capture:
             raise
 
     def resident(self):
-        import rows_offline
-        return rows_offline.resident(self.child.pid)
+        return rows_family.resident(self.child.pid)
 
     def stop(self):
         self.child.send_signal(signal.SIGTERM)

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows that need no network: the parts alone, and whole runs over savefiles."""
+"""Rows that need no network: the parts alone, and whole runs over savefiles from start to end."""
 import gzip
 import os
 import pathlib
 import statistics
 import subprocess
-import time
 import zlib
 
 import measure
@@ -180,61 +179,6 @@ def files(m):
               "start and stop of the family taken off", {"ours": ours, "bare": theirs})
 
 
-def resident(pid):
-    """Bytes resident in all descendants of a process (private and shared: ring and arena count)."""
-    children, total = [pid], 0
-    while children:
-        p = children.pop()
-        try:
-            text = pathlib.Path(f"/proc/{p}/statm").read_text().split()
-            total += int(text[1]) * os.sysconf("SC_PAGESIZE")
-            children += map(int, pathlib.Path(f"/proc/{p}/task/{p}/children").read_text().split())
-        except (OSError, ValueError):
-            pass
-    return total
-
-
-def resident_with(m, flows, packets, first):
-    """Resident bytes of the family while it holds `flows` flows, fed through a pipe that stays open."""
-    with m.scratch() as scratch:
-        scratch = pathlib.Path(scratch)
-        reader, writer = os.pipe()
-        with open(scratch / "log", "wb") as log:
-            child = subprocess.Popen([m.shardcap(), "-read", "-", "-datadir", scratch / "data", "-rundir",
-                                      scratch / "run", "-shards=1", "-syncinterval=0", "-captureduration=1h",
-                                      "-uuidwaitduration=1h", "-flowtimeout=1h", "-summary", scratch / "summary.json"],
-                                     stdin=reader, stdout=log, stderr=log)
-        os.close(reader)
-        try:
-            subprocess.run([m.program("make_savefile"), "/dev/stdout", str(flows), str(packets), str(first)],
-                           stdout=writer, check=True, timeout=measure.RUN_LIMIT)
-            last, same, until = -1, 0, time.monotonic() + 60
-            while same < 5 and time.monotonic() < until:  # until it does not change for half a second
-                time.sleep(0.1)
-                now = resident(child.pid)
-                same = same + 1 if now == last else 0
-                last = now
-        finally:
-            os.close(writer)
-            used = measure.finish(child, time.monotonic())
-        told = measure.summary(scratch / "summary.json")
-        if used.status != 0 or told.delivered != flows * packets or told.lost - (measure.find(told.tree, "no_uuid")
-                                                                                or 0) > 0:
-            raise measure.Unfit(f"{flows} flows: {told.delivered} delivered, {told.lost} lost, exit {used.status}")
-        return last
-
-
-def memory(m):
-    for row, what, packets, first, small, large, goal in (
-            ("P4", "resident memory per half-open flow", 1, 0, 20_000, 100_000, 512),
-            ("P5", "resident memory per open flow, 200 packets", 200, 3, 500, 2500, 8192)):
-        small, large = m.count(small), m.count(large)
-        a, b = resident_with(m, small, packets, first), resident_with(m, large, packets, first)
-        each = (b - a) / (large - small)
-        yield Row(row, what, f"{each:.0f} bytes", f"<= {goal} bytes", verdict(each <= goal),
-                  f"slope between {small:,} and {large:,} flows, whole family", {"bytes": each})
-
-
 ROWS = [("parts", parts, "-"), ("shard", shard, "P8, P13"), ("many flows", many_flows, "P9"),
         ("end to end", end_to_end, "-"), ("disk", bytes_on_disk, "P3"), ("splitter", splitter, "P10"),
-        ("files", files, "P11"), ("memory", memory, "P4, P5")]
+        ("files", files, "P11")]
