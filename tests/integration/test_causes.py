@@ -225,7 +225,7 @@ class Trouble(Base):
         os.kill(shard, signal.SIGSTOP)
         try:
             traffic.fetch(b, "10.77.0.1", server.port, 20_000_000)
-            run.until(lambda: run.metric("shardcap_drops_total") > 0, "drops are counted")
+            run.until(lambda: run.metric("shardcap_ring_full_packets_total") > 0, "drops are counted")
         finally:
             try:
                 os.kill(shard, signal.SIGCONT)

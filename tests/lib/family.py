@@ -135,14 +135,15 @@ class Family:
                 connection.close()
         return netns.inside(self.namespace, ask)
 
-    def ready(self, timeout=30):
-        """Waits until all processes are up and the capture is open."""
+    def ready(self, interfaces=1, timeout=30):
+        """Waits until all processes are up and so many interfaces are captured."""
         def asked():
             try:
-                return self.get("/readyz")[0] == 200
+                return self.get("/readyz")[0] == 200 and \
+                    self.metric("pcap_muxer_interfaces_with_captures") >= interfaces
             except (OSError, http.client.HTTPException):
                 return False
-        self.until(asked, "/readyz answers 200", timeout)
+        self.until(asked, f"/readyz answers 200 and {interfaces} interfaces are captured", timeout)
         return self
 
     def metrics(self):
