@@ -526,6 +526,65 @@ static void test_damaged_prod(void **state)
     pair_close(&t);
 }
 
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+/* Rings full of noise that looks like records here and there: whatever stands in them, every record handed out lies
+ * inside, and the end is reached in as many steps as fit. The allocation has no byte behind the ring. */
+static void test_random_contents(void **state)
+{
+    (void)state;
+    uint64_t random = 88172645463325252u;
+    struct pair t;
+    pair_open(&t, RING_MIN_SIZE, 0);
+    unsigned good = 0, refused = 0;
+    for (unsigned round = 0; round < 300; round++) {
+        for (uint64_t off = 0; off < t.p.size; off += sizeof(uint64_t)) {
+            uint64_t word = next_random(&random) & (round % 3 ? UINT64_MAX : 0x0000000100ff0010u);
+            memcpy(t.p.data + off, &word, sizeof word);
+        }
+        for (uint64_t off = 0; off + 128 <= t.p.size;) { /* heads that are nearly right */
+            struct ring_record r = {.len = 80 + 16 * (uint32_t)(next_random(&random) % 4), .hdr_len = 54};
+            r.kind = (uint16_t)(next_random(&random) % 7);
+            r.caplen = r.wire_len = 54;
+            r.l3_off = 14;
+            r.l4_off = (uint16_t)(30 + next_random(&random) % 6);
+            if (next_random(&random) % 8)
+                r.len = 128, r.kind = RING_PACKET, r.l4_off = 34;
+            memcpy(t.p.data + off, &r, sizeof r);
+            off += r.len;
+        }
+        uint64_t start = t.c.pos, end = start + (next_random(&random) % (t.p.size + 1)) / 16 * 16;
+        atomic_store(&t.p.shared->slot[round % 2].prod, end);
+        for (unsigned steps = 0;; steps++) {
+            struct ring_record r;
+            const uint8_t *bytes;
+            uint64_t lost = 0;
+            int rc = ring_next(&t.c, &r, &bytes, &lost);
+            assert_true(steps <= t.p.size / 64 + 1);
+            if (rc == SC_EAGAIN)
+                break;
+            assert_true(lost <= t.p.size / 64);
+            if (rc == SC_OK) {
+                assert_true(bytes >= t.p.data && bytes + r.hdr_len <= t.p.data + t.p.size);
+                good++;
+            } else {
+                refused++;
+            }
+        }
+        assert_int_equal(t.c.pos, end);
+        ring_release(&t.c);
+    }
+    assert_true(good > 100);
+    assert_true(refused > 100);
+    pair_close(&t);
+}
+
 static void test_sleep_handshake(void **state)
 {
     (void)state;
@@ -573,6 +632,7 @@ int main(void)
         cmocka_unit_test(test_flipped_bits),
         cmocka_unit_test(test_bad_fields),
         cmocka_unit_test(test_damaged_prod),
+        cmocka_unit_test(test_random_contents),
         cmocka_unit_test(test_sleep_handshake),
     };
     return cmocka_run_group_tests_name("ring", tests, NULL, NULL);
