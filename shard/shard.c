@@ -30,7 +30,7 @@ struct shard {
     struct ring_consumer ring;
     struct consumer consumer;
     struct gc gc;
-    bool stopping, finishing;
+    bool adopted, stopping, finishing;
     uint32_t today; /* whose directory, and the next day's, was asked for */
 };
 
@@ -88,6 +88,23 @@ static int attach_ring(struct shard *s, bool adopted)
         savers_drop(&s->savers, &now, (struct instant){arena_state(s->arena)->clock_ns}, CAUSE_BAD_RECORD, lost);
     }
     return err;
+}
+
+/* The page is zero before the first shard of the slot. */
+static int open_page(struct shard *s, const char **what_r)
+{
+    struct shard_page *page = s->d.page;
+    *what_r = "shard page";
+    if (page->magic == 0) {
+        page->layout = COUNTERS_LAYOUT;
+        page->magic = SHARD_PAGE_MAGIC;
+    }
+    if (page->magic != SHARD_PAGE_MAGIC || page->layout != COUNTERS_LAYOUT)
+        return SC_EVERSION;
+    /* relaxed: read by people and by the supervisor's hang check */
+    atomic_store_explicit(&page->generation, s->d.generation, memory_order_relaxed);
+    set_stage(s, STAGE_ADOPT);
+    return SC_OK;
 }
 
 static int open_memory(struct shard *s, bool *adopted_r, const char **what_r)
@@ -187,9 +204,9 @@ struct shard *shard_new(const struct shard_deps *deps, char error[SHARD_ERROR])
     }
     s->d = *deps;
     s->c = &deps->page->c;
-    atomic_store_explicit(&deps->page->generation, deps->generation, memory_order_relaxed);
-    set_stage(s, STAGE_ADOPT);
-    int err = open_memory(s, &adopted, &what);
+    int err = open_page(s, &what);
+    if (!err)
+        err = open_memory(s, &adopted, &what);
     if (!err)
         err = open_files(s, &what);
     if (!err)
@@ -199,6 +216,7 @@ struct shard *shard_new(const struct shard_deps *deps, char error[SHARD_ERROR])
         shard_free(s);
         return NULL;
     }
+    s->adopted = adopted;
     counter_add(&s->c->adoptions, adopted);
     counter_set(&s->c->budget_limit, arena_budget_limit(s->arena));
     set_stage(s, STAGE_IDLE);
@@ -311,7 +329,7 @@ enum shard_step_result shard_step(struct shard *s)
 void shard_event(struct shard *s, const struct flowevent *ev, bool replayed)
 {
     set_stage(s, STAGE_UUID);
-    (void)intake_event(&s->intake, ev, replayed);
+    (void)intake_event(&s->intake, ev, replayed && s->adopted);
     set_stage(s, STAGE_IDLE);
 }
 

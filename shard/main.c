@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * shardcap-shard: ring -> flows -> files. Started by shardcap, with the attach socket as fd 3 and no command line but
+ * -version and -layout.
+ * Failure policy: what goes wrong before READY is told to the supervisor and ends the process; afterwards nothing that
+ * comes from outside does. SIGTERM while the supervisor lives = leave at once, a successor adopts the arena; the end of
+ * the attach socket or STOP = drain, finish, publish, exit. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shard/arena.h"
+#include "shard/busfeed.h"
+#include "shard/member.h"
+#include "shard/shard.h"
+#include "shared/evloop.h"
+#include "shared/log.h"
+#include "shared/ring.h"
+#include "shared/version.h"
+
+#define SPIN_NS (60 * INT64_C(1000))
+#define NAP_NS (5 * NS_PER_MS)
+#define LONG_NAP_NS (50 * NS_PER_MS)
+#define QUIET_NS NS_PER_SEC /* without traffic for so long, naps are long */
+#define TURNS_PER_LOOK 8    /* busy turns between two looks at sockets */
+
+struct family {
+    struct member m;
+    struct shard *shard;
+    struct busfeed *feed;
+    struct evloop *loop;
+    struct evsource *attach;   /* NULL once the supervisor's end is closed */
+    struct evsource *doorbell; /* likewise the dispatcher's */
+    bool ready, stop, leave;
+};
+
+static struct mono now(void)
+{
+    const struct clock *c = clock_system();
+    return c->mono(c->ctx);
+}
+
+/* ---- what wakes the loop ---- */
+
+static void on_attach(void *ctx)
+{
+    struct family *f = ctx;
+    struct proto_msg msg;
+    int fds[PROTO_FDS_PER_MSG];
+    int err = proto_recv(f->m.sock, &msg, fds);
+    if (err == SC_EAGAIN)
+        return;
+    if (err) {
+        if (err != SC_EOF)
+            log_warn("attach socket: %s; stopping", sc_strerror(err));
+        evsource_remove(f->attach);
+        f->attach = NULL;
+        f->stop = true;
+        return;
+    }
+    for (unsigned i = 0; i < msg.fd_count; i++)
+        (void)close(fds[i]);
+    if (msg.generation != f->m.self.generation)
+        log_warn("a message for generation %u is ignored: this is generation %u", msg.generation, f->m.self.generation);
+    else if (msg.type == PROTO_STOP)
+        f->stop = true;
+    else
+        log_warn("attach socket: message of type %u is ignored", msg.type);
+}
+
+static void on_sigterm(void *ctx)
+{
+    struct family *f = ctx;
+    f->leave = true;
+}
+
+static void on_doorbell(void *ctx)
+{
+    struct family *f = ctx;
+    if (doorbell_drain(f->m.doorbell) == SC_EOF) { /* the dispatcher is gone; the next naps are short enough */
+        evsource_remove(f->doorbell);
+        f->doorbell = NULL;
+    }
+}
+
+static void on_wake(void *ctx)
+{
+    (void)ctx; /* the turn that follows looks at everything */
+}
+
+static void on_event(void *ctx, const struct flowevent *ev, bool replayed)
+{
+    struct family *f = ctx;
+    shard_event(f->shard, ev, replayed);
+}
+
+static void on_saved(void *ctx, const char *path)
+{
+    struct family *f = ctx;
+    (void)proto_tell(f->m.sock, &f->m.self, PROTO_SAVED, 0, path); /* for a person who watches: may be dropped */
+}
+
+/* ---- the loop ---- */
+
+static void tell_ready(struct family *f)
+{
+    if (f->ready || (!config_reads_files(f->m.config) && !busfeed_complete(f->feed)))
+        return;
+    shard_events_complete(f->shard);
+    /* a full socket: the next turn tries again; its end is seen by on_attach */
+    f->ready = proto_tell(f->m.sock, &f->m.self, PROTO_READY, 0, NULL) != SC_EFULL;
+}
+
+/* Spins for a moment, in case the next packet is near, then sleeps until something wakes it. */
+static void rest(struct family *f, struct mono idle_since)
+{
+    struct mono t = now();
+    if (t.ns - idle_since.ns < SPIN_NS)
+        return;
+    if (!shard_will_sleep(f->shard))
+        return;
+    evloop_turn(f->loop, t.ns - idle_since.ns < QUIET_NS ? NAP_NS : LONG_NAP_NS);
+    shard_woke(f->shard);
+}
+
+static int run(struct family *f)
+{
+    struct mono idle_since = now();
+    enum shard_step_result result = SHARD_BUSY;
+    for (unsigned turn = 0; result != SHARD_DONE && !f->leave; turn++) {
+        if (turn % TURNS_PER_LOOK == 0 || result == SHARD_IDLE) {
+            busfeed_turn(f->feed);
+            tell_ready(f);
+        }
+        if (turn % TURNS_PER_LOOK == 0)
+            evloop_turn(f->loop, 0);
+        if (f->stop) {
+            shard_stop(f->shard);
+            f->leave = false; /* the supervisor is gone or wants the end: nobody would go on */
+        }
+        enum shard_step_result before = result;
+        result = shard_step(f->shard);
+        if (result == SHARD_BUSY)
+            continue;
+        if (before == SHARD_BUSY)
+            idle_since = now();
+        if (result == SHARD_IDLE)
+            rest(f, idle_since);
+    }
+    if (f->leave)
+        _exit(EXIT_DONE); /* as it is: the file thread may be in a call that takes long */
+    return EXIT_DONE;
+}
+
+/* ---- start ---- */
+
+static int open_shard(struct family *f)
+{
+    char error[SHARD_ERROR];
+    struct shard_deps *d = &f->m.deps;
+    d->hold = !config_reads_files(f->m.config);
+    if (f->m.config->report_files) {
+        d->on_saved = on_saved;
+        d->ctx = f;
+    }
+    if (d->arena_bytes < arena_map_bytes(d->budget))
+        return member_give_up(&f->m, EXIT_CONFIG, "the arena has %zu bytes, a budget of %llu needs %zu", d->arena_bytes,
+                              (unsigned long long)d->budget, arena_map_bytes(d->budget));
+    f->shard = shard_new(d, error);
+    return f->shard ? EXIT_DONE : member_give_up(&f->m, EXIT_FAILED, "cannot start: %s", error);
+}
+
+static int open_feed(struct family *f)
+{
+    char error[BUS_ERROR];
+    struct busfeed_deps bd = {.rundir = f->m.config->rundir,
+                              .slot = f->m.self.slot,
+                              .clock = clock_system(),
+                              .c = &f->m.deps.page->c,
+                              .on_event = on_event,
+                              .ctx = f};
+    f->feed = busfeed_new(&bd, error);
+    return f->feed ? EXIT_DONE : member_give_up(&f->m, EXIT_FAILED, "%s", error);
+}
+
+static int open_loop(struct family *f)
+{
+    f->loop = evloop_new();
+    if (!f->loop)
+        return member_give_up(&f->m, EXIT_FAILED, "cannot start: out of memory");
+    f->doorbell = evloop_on_readable(f->loop, f->m.doorbell, on_doorbell, f);
+    f->attach = evloop_on_readable(f->loop, f->m.sock, on_attach, f);
+    if (!f->doorbell || !f->attach || !evloop_on_signal(f->loop, SIGTERM, on_sigterm, f) ||
+        !evloop_on_readable(f->loop, busfeed_sub_fd(f->feed), on_wake, f) ||
+        !evloop_on_readable(f->loop, busfeed_req_fd(f->feed), on_wake, f) ||
+        !evloop_on_readable(f->loop, shard_fd(f->shard), on_wake, f))
+        return member_give_up(&f->m, EXIT_FAILED, "cannot start: out of memory");
+    return EXIT_DONE;
+}
+
+static int shard_main(void)
+{
+    static struct family f;
+    pid_t parent = getppid();
+    log_init("shard", -1, LOG_INFO_LEVEL, LOG_TEXT);
+    int status = member_join(&f.m, PROTO_FD, parent);
+    if (status == EXIT_DONE)
+        status = open_shard(&f);
+    if (status == EXIT_DONE)
+        status = open_feed(&f);
+    if (status == EXIT_DONE)
+        status = open_loop(&f);
+    if (status == EXIT_DONE)
+        status = run(&f);
+    evloop_free(f.loop);
+    busfeed_free(f.feed);
+    shard_free(f.shard);
+    proto_attachment_free(&f.m.self);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "-version") == 0) {
+        printf("shardcap-shard %s %s\n", version_text(), version_commit());
+        return EXIT_DONE;
+    }
+    if (argc == 2 && strcmp(argv[1], "-layout") == 0) {
+        printf("proto %u config %d counters %d ring %d arena %d\n", PROTO_VERSION, CONFIG_LAYOUT, COUNTERS_LAYOUT,
+               RING_LAYOUT, ARENA_LAYOUT);
+        return EXIT_DONE;
+    }
+    if (argc > 1) {
+        (void)fprintf(stderr, "shardcap-shard takes -version and -layout only; it is started by shardcap\n");
+        return EXIT_USAGE;
+    }
+    return shard_main();
+}
