@@ -44,7 +44,7 @@ program_shard := shardcap-shard
 libs_supervisor := -levent_core -ljansson -lcap
 libs_capture := -lpcap -levent_core -lcap
 libs_hub := -lnanomsg -levent -ljansson -lcap
-libs_ctl := -lnanomsg -ljansson
+libs_ctl := -lnanomsg
 libs_shard := -lnanomsg -levent_core -ljansson -lz -lcap
 libs_all := -lnanomsg -levent -lpcap -ljansson -lz -lcap
 

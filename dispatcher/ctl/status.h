@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * `shardcapctl status`: the hub's JSON as a table for people. */
+ * `shardcapctl status`: the table that the hub makes. */
 #ifndef CTL_STATUS_H
 #define CTL_STATUS_H
 
@@ -8,9 +8,9 @@
 
 #include "dispatcher/ctl/client.h"
 
-/* Prints the table of a status answer. Returns 0; 1 if shardcap is degraded (not ready, or a process is down); 1 with
- * a line in error if the answer cannot be read. */
-int status_print(const char *json, size_t len, FILE *out, char error[CLIENT_ERROR]);
+/* Prints the table of an answer to `status table`. Returns 0; 1 if it says that shardcap is degraded; 1 with a line in
+ * error (else empty) if it is no such answer. */
+int status_print(const char *answer, size_t len, FILE *out, char error[CLIENT_ERROR]);
 
 /* The command. Returns the exit status. */
 int status_command(const char *rundir);

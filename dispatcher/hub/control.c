@@ -3,12 +3,12 @@
  * answer that outgrows its bound is cut off rather than sent without end. */
 #include "dispatcher/hub/control.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "shared/bus.h"
 
-static const char usage[] = "error usage: uuid.open {json} | {json} | status | replay <shard> <epoch> <from-seq>\n";
+static const char usage[] =
+    "error usage: uuid.open {json} | {json} | status [table] | replay <shard> <epoch> <from-seq>\n";
 
 struct span {
     const char *at;
@@ -187,8 +187,9 @@ void control_answer(struct control *c, const void *request, size_t len, struct m
     }
     struct span words = line;
     struct span command = next_word(&words);
-    if (rest.len == 0 && is(command, "status") && trim(words).len == 0)
-        c->status(c->ctx, answer);
+    struct span argument = trim(words);
+    if (rest.len == 0 && is(command, "status") && (argument.len == 0 || is(argument, "table")))
+        c->status(c->ctx, argument.len > 0, answer);
     else if (rest.len == 0 && is(command, "replay"))
         replay(c, line, now, answer);
     else

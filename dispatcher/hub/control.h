@@ -3,6 +3,7 @@
 #ifndef HUB_CONTROL_H
 #define HUB_CONTROL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "dispatcher/hub/journal.h"
@@ -19,14 +20,14 @@ struct control {
     unsigned shards;
     int64_t replay_ns; /* how far back a replay reaches */
     struct hub_page *counters;
-    void (*status)(void *ctx, struct text *out); /* appends the JSON of `status` */
+    void (*status)(void *ctx, bool table, struct text *out); /* appends the JSON of `status`, or the table */
     void *ctx;
 };
 
 /* Answers one request:
  *   uuid.open {json}, or bare JSON lines   one answer line per event line: "ok shard=3 seq=17", "ok" (a close event
  *                                          without an ID), "error <reason>: text"
- *   status                                 JSON
+ *   status [table]                         JSON, or "fine" or "degraded" on a line and a table for people
  *   replay <shard> <epoch> <from-seq>      one bus page
  *   anything else                          "error usage: ..."
  * Events are in the journal when this returns. answer is appended to; it may be NULL (inject.sock). */

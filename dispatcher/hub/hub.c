@@ -95,10 +95,13 @@ static void on_message(void *ctx, const void *request, size_t len, struct text *
     control_answer(&h->control, request, len, now(h), answer);
 }
 
-static void on_status(void *ctx, struct text *out)
+static void on_status(void *ctx, bool table, struct text *out)
 {
     struct hub *h = ctx;
-    status_render(&h->pages, out);
+    if (table)
+        status_table(&h->pages, out);
+    else
+        status_json(&h->pages, out);
 }
 
 static void on_page(void *ctx, unsigned shard, const void *bytes, size_t len)

@@ -196,7 +196,7 @@ struct journal *journal_open(void *map, size_t bytes, unsigned shards, uint64_t 
     j->data = (uint8_t *)map + DATA_OFFSET;
     j->size = (bytes - DATA_OFFSET) / ALIGN * ALIGN;
     j->shards = shards;
-    static const struct journal_shared nothing;
+    static const uint8_t nothing[sizeof(struct journal_shared)];
     bool fresh = memcmp(map, &nothing, sizeof nothing) == 0;
     if (!fresh && adopt(j)) {
         *origin_r = JOURNAL_CONTINUED;

@@ -84,7 +84,14 @@ static void sums(const struct totals *t, struct text *out)
                 t->flows_live, t->flows_unnamed, t->flows_started, t->flows_saved, t->files, t->file_bytes);
 }
 
-void status_render(const struct pages *pages, struct text *out)
+const char *status_eventsocket(const struct pages *pages)
+{
+    if (!pages->config->eventsocket[0])
+        return "none";
+    return get(&pages->hub->eventsocket_up) ? "up" : "down";
+}
+
+void status_json(const struct pages *pages, struct text *out)
 {
     const struct supervisor_page *s = pages->supervisor;
     const struct hub_page *h = pages->hub;
@@ -105,10 +112,7 @@ void status_render(const struct pages *pages, struct text *out)
     for (int i = 0; i < FLOWEVENT_BAD_COUNT; i++)
         bad += get(&h->bad_events[i]);
     text_printf(out, "\"events\":{\"accepted\":%" PRIu64 ",\"bad\":%" PRIu64 ",\"eventsocket\":\"%s\"},\n",
-                get(&h->events), bad,
-                !pages->config->eventsocket[0] ? "none"
-                : get(&h->eventsocket_up)      ? "up"
-                                               : "down");
+                get(&h->events), bad, status_eventsocket(pages));
     interfaces(pages, out);
     text_printf(out, "}\n");
 }

@@ -125,7 +125,7 @@ static uint64_t read_all(const struct journal *j, unsigned shard, uint64_t *firs
         const char *line = p.lines;
         for (uint32_t i = 0; i < p.count; i++) {
             char want[32];
-            int n = snprintf(want, sizeof want, "%u.%llu ", shard, (unsigned long long)(p.seq + i));
+            int n = snprintf(want, sizeof want, "%u.%llu ", shard, (unsigned long long)p.seq + i);
             assert_memory_equal(line, want, (size_t)n);
             line = strchr(line, '\n') + 1;
         }

@@ -149,7 +149,7 @@ static void sums_and_labels(void **state)
 {
     (void)state;
     for (int i = 0; i < SHARDS; i++) {
-        counter_set(&shards[i].c.saver_starts, (uint64_t)(i + 1));
+        counter_set(&shards[i].c.saver_starts, (uint64_t)i + 1);
         counter_set(&shards[i].c.saver_states[SAVER_UUIDWAIT], 10);
         counter_set(&shards[i].c.consumed, 100);
         counter_set(&shards[i].c.published, 60);
@@ -309,14 +309,14 @@ static void lint(void **state)
     assert_true(l.families > 50 && l.samples > 200);
 }
 
-static void status_json(void **state)
+static void json_of_status(void **state)
 {
     (void)state;
     struct text t = {0};
     put_interface(0, "e\"th", 10, true);
     counter_set(&supervisor.ready, 1);
     counter_set(&dispatcher.drops[CAUSE_NOT_TCP], 3);
-    status_render(&pages, &t);
+    status_json(&pages, &t);
     text_add(&t, "", 1);
     assert_non_null(strstr(t.data, "\"ready\":true,\"draining\":false"));
     assert_non_null(strstr(t.data, "\"drops\":{\"not_tcp\":3}"));
@@ -336,6 +336,42 @@ static void status_json(void **state)
     }
     assert_int_equal(depth, 0);
     text_free(&t);
+}
+
+static const char *table(void)
+{
+    static struct text t;
+    text_clear(&t);
+    status_table(&pages, &t);
+    assert_false(t.failed);
+    text_add(&t, "", 1);
+    return t.data;
+}
+
+static void table_of_status(void **state)
+{
+    (void)state;
+    assert_int_equal(strncmp(table(), "degraded\nshardcap ", 18), 0);
+    counter_set(&supervisor.ready, 1);
+    counter_set(&supervisor.up_dispatcher, 1);
+    counter_set(&supervisor.up_hub, 1);
+    for (int i = 0; i < SHARDS; i++)
+        counter_set(&supervisor.up_shard[i], 1);
+    counter_set(&supervisor.pid_shard[2], 4711);
+    counter_set(&dispatcher.ring_backlog[2], config.ringsize / 2);
+    counter_set(&dispatcher.drops[CAUSE_NOT_TCP], 3);
+    put_interface(0, "e\033th", 10, true);
+    const char *t = table();
+    assert_int_equal(strncmp(t, "fine\nshardcap ", 14), 0);
+    assert_non_null(strstr(t, "\nshard[2]         4711 up "));
+    assert_non_null(strstr(t, " 50 "));
+    assert_non_null(strstr(t, "\n  limit not_tcp 3\n"));
+    assert_non_null(strstr(t, "\ninterface    e?th up "));
+    counter_set(&supervisor.up_shard[1], 0);
+    assert_int_equal(strncmp(table(), "degraded\n", 9), 0);
+    counter_set(&supervisor.up_shard[1], 1);
+    counter_set(&supervisor.draining, 1);
+    assert_non_null(strstr(table(), ": stopping\n"));
 }
 
 static void text_has_a_bound(void **state)
@@ -361,7 +397,8 @@ int main(void)
         cmocka_unit_test_setup(interfaces_once_each, set_up),
         cmocka_unit_test_setup(odd_commits, set_up),
         cmocka_unit_test_setup(lint, set_up),
-        cmocka_unit_test_setup(status_json, set_up),
+        cmocka_unit_test_setup(json_of_status, set_up),
+        cmocka_unit_test_setup(table_of_status, set_up),
         cmocka_unit_test(text_has_a_bound),
     };
     return cmocka_run_group_tests_name("hub/metrics", tests, NULL, NULL);

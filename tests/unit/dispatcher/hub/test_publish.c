@@ -59,10 +59,10 @@ static void take(void *ctx, unsigned shard, const void *bytes, size_t len)
     sink.last_len = p.lines_len;
 }
 
-static void say_status(void *ctx, struct text *out)
+static void say_status(void *ctx, bool table, struct text *out)
 {
     (void)ctx;
-    text_printf(out, "{\"ready\":true}\n");
+    text_printf(out, table ? "fine\n" : "{\"ready\":true}\n");
 }
 
 static int set_up(void **state)
@@ -306,6 +306,7 @@ static void control_usage(void **state)
     starts(ask_bytes(f, zeros, sizeof zeros), "error usage: ");
     starts(ask_bytes(f, "status\0", 7), "error usage: ");
     starts(ask(f, "status"), "{\"ready\":true}");
+    starts(ask(f, "status  table\n"), "fine\n");
     starts(ask(f, " status \r\n"), "{\"ready\":true}");
 }
 
