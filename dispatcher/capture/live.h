@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Live capture: follows interfaces and addresses, reads bursts from every interface, keeps the statistics. */
+#ifndef CAPTURE_LIVE_H
+#define CAPTURE_LIVE_H
+
+#include "dispatcher/capture/control.h"
+#include "dispatcher/capture/feed.h"
+#include "shared/config.h"
+#include "shared/counters.h"
+
+struct live_settings {
+    struct control *control;
+    struct feed *feed;
+    const struct config *config;
+    struct dispatcher_page *page;
+    const char *program;        /* path of this program, for the message about permissions */
+    struct wall captured_until; /* of the dispatcher before this one; 0 = there was none. The gap is counted. */
+};
+
+/* Opens the capture (PROTO_START has come), captures until STOP and its grace, ends the rings. Returns the exit status;
+ * a failure has been told by then. */
+int live_run(const struct live_settings *settings);
+
+#endif

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * shardcap-dispatcher: packets to the shards. Started by shardcap, with the attach socket as fd 3 and no command line
+ * but -version and -layout. This file attaches, maps, confines, wires and runs.
+ * Failure policy: what is missing or does not fit at attaching ends the process with one line (78: another build). */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "dispatcher/capture/control.h"
+#include "dispatcher/capture/drain.h"
+#include "dispatcher/capture/feed.h"
+#include "dispatcher/capture/live.h"
+#include "dispatcher/capture/offline.h"
+#include "shared/config.h"
+#include "shared/confine.h"
+#include "shared/counters.h"
+#include "shared/log.h"
+#include "shared/proto.h"
+#include "shared/ring.h"
+#include "shared/shm.h"
+#include "shared/version.h"
+
+#define LIVE_TICK_NS (50 * NS_PER_MS)
+
+struct dispatcher {
+    struct control control;
+    const struct config *config;
+    struct dispatcher_page *page;
+    struct feed *feed;
+    struct wall captured_until; /* of the dispatcher before this one */
+    int files[SAVEFILES_MAX];
+    struct offline offline;
+    char program[CONFIG_PATH];
+};
+
+static bool kill_shard(void *ctx, unsigned shard)
+{
+    struct dispatcher *d = ctx;
+    log_warn("shard %u wrote an impossible ring index: asking for its end", shard);
+    return control_tell(&d->control, PROTO_KILL, (int64_t)shard, NULL) != SC_EFULL;
+}
+
+/* Only -read waits. */
+static bool wait_for_room(void *ctx)
+{
+    struct dispatcher *d = ctx;
+    return offline_wait(&d->offline);
+}
+
+/* Maps an fd of the attachment; the mapping stays for the life of the process. */
+static void *take_map(struct dispatcher *d, enum proto_role role, unsigned index, bool writable, size_t *bytes)
+{
+    int fd = proto_take_fd(&d->control.self, role, index);
+    if (fd < 0) {
+        errno = ENOENT;
+        return NULL;
+    }
+    void *map = shm_map(fd, writable, bytes);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return map;
+}
+
+static int missing(struct dispatcher *d, const char *what, unsigned index)
+{
+    return control_fail(&d->control, EXIT_FAILED, "attaching: no usable %s %u: %s", what, index, strerror(errno));
+}
+
+static int take_config(struct dispatcher *d)
+{
+    int fd = proto_take_fd(&d->control.self, ROLE_CONFIG, 0);
+    int rc = fd < 0 ? SC_ENOENT : config_map(fd, &d->config);
+    if (fd >= 0)
+        close(fd);
+    if (rc != SC_OK)
+        return control_fail(&d->control, rc == SC_EVERSION ? EXIT_CONFIG : EXIT_FAILED, "attaching: configuration: %s",
+                            sc_strerror(rc));
+    if (d->config->shards < 1 || d->config->shards > SHARDS_MAX || d->config->savefile_count > SAVEFILES_MAX)
+        return control_fail(&d->control, EXIT_CONFIG, "attaching: the configuration makes no sense");
+    log_init("dispatcher", -1, d->config->log_level, d->config->log_format);
+    return EXIT_DONE;
+}
+
+static int take_page(struct dispatcher *d)
+{
+    size_t bytes;
+    d->page = take_map(d, ROLE_DISPATCHER_PAGE, 0, true, &bytes);
+    if (!d->page || bytes < sizeof *d->page)
+        return missing(d, "page", 0);
+    if (d->page->magic != DISPATCHER_PAGE_MAGIC || d->page->layout != COUNTERS_LAYOUT)
+        return control_fail(&d->control, EXIT_CONFIG, "attaching: the counters have another layout");
+    atomic_store_explicit(&d->page->generation, d->control.self.generation, memory_order_relaxed);
+    for (unsigned i = 0; i < INTERFACES_MAX; i++) /* a dispatcher that died may have left its gauges up */
+        atomic_store_explicit(&d->page->interfaces[i].capturing, 0, memory_order_relaxed);
+    counter_set(&d->page->interfaces_capturing, 0);
+    return EXIT_DONE;
+}
+
+static int take_ring(struct dispatcher *d, unsigned shard)
+{
+    size_t ring_bytes, page_bytes;
+    struct ring_shared *ring = take_map(d, ROLE_RING, shard, true, &ring_bytes);
+    if (!ring)
+        return missing(d, "ring", shard);
+    const struct shard_page *page = take_map(d, ROLE_SHARD_PAGE, shard, false, &page_bytes);
+    if (!page || page_bytes < sizeof *page)
+        return missing(d, "shard page", shard);
+    int bell = proto_take_fd(&d->control.self, ROLE_DOORBELL, shard);
+    if (bell < 0) {
+        errno = ENOENT;
+        return missing(d, "doorbell", shard);
+    }
+    int rc = feed_add_ring(d->feed, shard, ring, ring_bytes, page, bell);
+    if (rc != SC_OK)
+        return control_fail(&d->control, rc == SC_EVERSION ? EXIT_CONFIG : EXIT_FAILED, "attaching: ring %u: %s", shard,
+                            sc_strerror(rc));
+    int64_t until = atomic_load_explicit(&ring->captured_until_ns, memory_order_relaxed); /* its writer is gone */
+    if (until > d->captured_until.ns)
+        d->captured_until.ns = until;
+    return EXIT_DONE;
+}
+
+static int make_feed(struct dispatcher *d)
+{
+    const struct config *c = d->config;
+    bool live = !config_reads_files(c);
+    int64_t offline_tick = c->flowtimeout_ns > 0 && c->flowtimeout_ns < NS_PER_SEC ? c->flowtimeout_ns : NS_PER_SEC;
+    const struct feed_settings settings = {
+        .live = live,
+        .snaplen = c->maxheadersize,
+        .shards = c->shards,
+        .secret = c->hash_key,
+        .tick_ns = live ? LIVE_TICK_NS : offline_tick,
+        .page = d->page,
+        .kill = kill_shard,
+        .wait = wait_for_room,
+        .ctx = d,
+    };
+    d->feed = feed_new(&settings);
+    if (!d->feed)
+        return control_fail(&d->control, EXIT_FAILED, "out of memory");
+    for (unsigned i = 0; i < c->shards; i++) {
+        int status = take_ring(d, i);
+        if (status != EXIT_DONE)
+            return status;
+    }
+    feed_settle(d->feed);
+    return EXIT_DONE;
+}
+
+static int take_files(struct dispatcher *d)
+{
+    for (unsigned i = 0; i < d->config->savefile_count; i++) {
+        d->files[i] = proto_take_fd(&d->control.self, ROLE_SAVEFILE, i);
+        if (d->files[i] < 0) {
+            errno = ENOENT;
+            return missing(d, "savefile", i);
+        }
+    }
+    return EXIT_DONE;
+}
+
+static int attach(struct dispatcher *d)
+{
+    int rc = proto_attach(PROTO_FD, &d->control.self);
+    if (rc != SC_OK) {
+        log_error("cannot attach to shardcap, which must start this program: %s", sc_strerror(rc));
+        return rc == SC_EVERSION ? EXIT_CONFIG : EXIT_TEMPFAIL;
+    }
+    int status = take_config(d);
+    if (status == EXIT_DONE)
+        status = take_page(d);
+    if (status == EXIT_DONE)
+        status = make_feed(d);
+    if (status == EXIT_DONE)
+        status = take_files(d);
+    proto_attachment_free(&d->control.self); /* slot and generation stay */
+    return status;
+}
+
+/* -read needs no power at all. Live capture keeps CAP_NET_RAW, also over the change of user, because interfaces come
+ * and go; where it is missing the start of the capture says so. */
+static int confine(struct dispatcher *d, pid_t parent)
+{
+    const struct config *c = d->config;
+    bool live = !config_reads_files(c);
+    if (live && c->user_switch && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
+        return control_fail(&d->control, EXIT_FAILED, "cannot keep capabilities: %s", strerror(errno));
+    int rc = c->user_switch ? confine_user(c->uid, c->gid) : SC_OK;
+    if (rc == SC_OK)
+        rc = confine_capabilities(live);
+    if (rc == SC_EPERM && live)
+        rc = confine_capabilities(false);
+    if (rc == SC_OK)
+        rc = confine_process(parent, true);
+    if (rc == SC_EOF)
+        return EXIT_TEMPFAIL;
+    return rc == SC_OK ? EXIT_DONE
+                       : control_fail(&d->control, EXIT_FAILED, "cannot confine the process: %s", sc_strerror(rc));
+}
+
+static int run(struct dispatcher *d)
+{
+    if (control_tell(&d->control, PROTO_READY, 0, NULL) != SC_OK)
+        return EXIT_TEMPFAIL;
+    while (!d->control.started && d->control.stops == 0 && !d->control.gone) {
+        atomic_fetch_add_explicit(&d->page->heartbeat, 1, memory_order_relaxed);
+        control_wait(&d->control, NS_PER_SEC);
+    }
+    if (!d->control.started || d->control.gone) { /* stopped before the start */
+        (void)drain_end(&d->control, d->feed, d->page);
+        return d->control.gone ? EXIT_TEMPFAIL : EXIT_DONE;
+    }
+    if (config_reads_files(d->config)) {
+        d->offline = (struct offline){
+            .control = &d->control, .feed = d->feed, .config = d->config, .page = d->page, .files = d->files};
+        return offline_run(&d->offline);
+    }
+    const struct live_settings settings = {
+        .control = &d->control,
+        .feed = d->feed,
+        .config = d->config,
+        .page = d->page,
+        .program = d->program,
+        .captured_until = d->captured_until,
+    };
+    return live_run(&settings);
+}
+
+int main(int argc, char **argv)
+{
+    static struct dispatcher d;
+    if (argc == 2 && strcmp(argv[1], "-version") == 0) {
+        printf("shardcap-dispatcher %s %s\n", version_text(), version_commit());
+        return EXIT_DONE;
+    }
+    if (argc == 2 && strcmp(argv[1], "-layout") == 0) {
+        printf("proto %u config %d counters %d ring %d\n", PROTO_VERSION, CONFIG_LAYOUT, COUNTERS_LAYOUT, RING_LAYOUT);
+        return EXIT_DONE;
+    }
+    if (argc > 1) {
+        (void)fprintf(stderr, "shardcap-dispatcher takes -version and -layout only; it is started by shardcap\n");
+        return EXIT_USAGE;
+    }
+    pid_t parent = getppid();
+    log_init("dispatcher", -1, LOG_INFO_LEVEL, LOG_TEXT);
+    d.control = (struct control){.sock = PROTO_FD, .clock = clock_system()};
+    if (readlink("/proc/self/exe", d.program, sizeof d.program - 1) < 0)
+        (void)snprintf(d.program, sizeof d.program, "shardcap-dispatcher");
+    int status = attach(&d);
+    if (status == EXIT_DONE)
+        status = confine(&d, parent);
+    if (status == EXIT_DONE)
+        status = run(&d);
+    feed_free(d.feed);
+    return status;
+}

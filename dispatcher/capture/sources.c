@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Open interfaces.
+ * Failure policy: an interface that fails is closed, its gauge goes to 0 and one line says why; opening it again is
+ * live.c's business. A filter that the kernel finds too long is made coarser, step by step; one that cannot be
+ * installed on a running source leaves the old one. Counters of an interface go on where an earlier dispatcher, or an
+ * earlier interface of that name, left them; when all slots are taken the rest share the last one. */
+#include "dispatcher/capture/sources.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dispatcher/capture/filter.h"
+#include "shared/log.h"
+
+#define BURST 4096 /* packets per dispatch: signals, timers and the other interfaces get their turn */
+#define BUFFER_MIN ((uint64_t)1000000)
+#define CAPTURE_DELAY_NS (2 * 10 * NS_PER_MS) /* a packet reaches us at most two read timeouts after its time */
+#define HOSTS_MAX 256
+#define FILTER_TEXT ((size_t)256 * 1024)
+#define SHARED_SLOT_NAME "(others)"
+
+struct source {
+    struct sources *owner;
+    struct link link;
+    char shown[INTERFACE_NAME]; /* link.name for people */
+    struct capture *capture;
+    struct evsource *readable;
+    struct interface_counters *counters;
+    struct capture_stats counted; /* what the counters hold of this capture */
+    uint64_t buffer;
+    enum filter_detail detail;
+    struct wall until;
+    bool failed;
+};
+
+struct sources {
+    struct sources_settings s;
+    size_t count;
+    struct source *open[INTERFACES_MAX]; /* in order of opening */
+    size_t host_count;
+    struct ipaddr host[HOSTS_MAX];
+    bool lost_one;
+    unsigned burst; /* packets of the burst that runs */
+    char text[FILTER_TEXT], whole[FILTER_TEXT];
+};
+
+struct sources *sources_new(const struct sources_settings *settings)
+{
+    struct sources *s = calloc(1, sizeof *s);
+    if (s)
+        s->s = *settings;
+    return s;
+}
+
+size_t sources_count(const struct sources *s)
+{
+    return s->count;
+}
+
+static bool same_link(const struct link *a, const struct link *b)
+{
+    return a->index == b->index && strncmp(a->name, b->name, INTERFACE_NAME) == 0;
+}
+
+bool sources_has(const struct sources *s, const struct link *l)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (same_link(&s->open[i]->link, l))
+            return true;
+    return false;
+}
+
+/* ---- counters ---- */
+
+static struct interface_counters *slot_of(struct dispatcher_page *page, const struct source *src)
+{
+    const size_t last = INTERFACES_MAX - 1;
+    size_t i = 0;
+    while (i < last && atomic_load_explicit(&page->interfaces[i].used, memory_order_relaxed) &&
+           strncmp(page->interfaces[i].name, src->shown, INTERFACE_NAME) != 0)
+        i++;
+    struct interface_counters *c = &page->interfaces[i];
+    if (!atomic_load_explicit(&c->used, memory_order_relaxed)) {
+        (void)snprintf(c->name, sizeof c->name, "%s", i == last ? SHARED_SLOT_NAME : src->shown);
+        /* release: pairs with the readers' acquire load; the name is whole when it is seen */
+        atomic_store_explicit(&c->used, 1, memory_order_release);
+    }
+    atomic_store_explicit(&c->index, (uint32_t)src->link.index, memory_order_relaxed);
+    return c;
+}
+
+static void gauge(struct sources *s, struct source *src, int delta)
+{
+    counter_set(&s->s.page->interfaces_capturing, s->count);
+    atomic_store_explicit(&src->counters->capturing,
+                          atomic_load_explicit(&src->counters->capturing, memory_order_relaxed) + (uint32_t)delta,
+                          memory_order_relaxed);
+}
+
+static void count_stats(struct source *src)
+{
+    struct capture_stats now = capture_stats(src->capture);
+    counter_add(&src->counters->kernel_received, now.received - src->counted.received);
+    counter_add(&src->counters->kernel_dropped, now.dropped - src->counted.dropped);
+    counter_add(&src->counters->if_dropped, now.if_dropped - src->counted.if_dropped);
+    src->counted = now;
+}
+
+void sources_stats(struct sources *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        count_stats(s->open[i]);
+}
+
+/* ---- packets ---- */
+
+static void on_packet(void *ctx, const struct captured *c)
+{
+    struct source *src = ctx;
+    struct sources *s = src->owner;
+    struct feed_packet p = {
+        .bytes = c->bytes,
+        .caplen = c->caplen,
+        .wire_len = c->wire_len,
+        .if_index = (uint32_t)src->link.index,
+        .linktype = capture_linktype(src->capture),
+        .ts = c->ts,
+    };
+    if (c->ts.ns > src->until.ns)
+        src->until = c->ts;
+    s->burst++;
+    feed_packet(s->s.feed, &p);
+}
+
+/* One burst. A source that fails stays in the list, closed by close_failed after all have been looked at. */
+static unsigned read_source(struct source *src)
+{
+    struct sources *s = src->owner;
+    const struct clock *clock = s->s.clock;
+    char error[CAPTURE_ERROR];
+    struct wall wall = clock->wall(clock->ctx);
+    s->burst = 0;
+    feed_burst(s->s.feed, clock->mono(clock->ctx), wall);
+    int n = capture_dispatch(src->capture, BURST, on_packet, src, error);
+    counter_add(&src->counters->delivered, s->burst);
+    if (n < 0) {
+        log_warn("interface %s: capture has failed: %s", src->shown, error);
+        src->failed = true;
+    } else if (n < BURST && wall.ns - CAPTURE_DELAY_NS > src->until.ns) {
+        src->until.ns = wall.ns - CAPTURE_DELAY_NS; /* it was drained */
+    }
+    return s->burst;
+}
+
+static void close_source(struct sources *s, size_t i)
+{
+    struct source *src = s->open[i];
+    count_stats(src);
+    memmove(&s->open[i], &s->open[i + 1], (s->count - i - 1) * sizeof s->open[0]);
+    s->count--;
+    gauge(s, src, -1);
+    evsource_remove(src->readable);
+    capture_close(src->capture);
+    free(src);
+}
+
+static void close_failed(struct sources *s)
+{
+    for (size_t i = s->count; i-- > 0;)
+        if (s->open[i]->failed) {
+            close_source(s, i);
+            s->lost_one = true;
+        }
+}
+
+static void on_readable(void *ctx)
+{
+    struct source *src = ctx;
+    struct sources *s = src->owner;
+    (void)read_source(src);
+    close_failed(s);
+    feed_flush(s->s.feed, sources_until(s));
+}
+
+unsigned sources_read_all(struct sources *s)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < s->count; i++)
+        n += read_source(s->open[i]);
+    close_failed(s);
+    feed_flush(s->s.feed, sources_until(s));
+    return n;
+}
+
+struct wall sources_until(const struct sources *s)
+{
+    const struct clock *clock = s->s.clock;
+    struct wall until = {clock->wall(clock->ctx).ns - CAPTURE_DELAY_NS};
+    for (size_t i = 0; i < s->count; i++)
+        if (i == 0 || s->open[i]->until.ns < until.ns)
+            until = s->open[i]->until;
+    return until;
+}
+
+bool sources_lost_one(struct sources *s)
+{
+    bool lost = s->lost_one;
+    s->lost_one = false;
+    return lost;
+}
+
+/* ---- filter ---- */
+
+static int filter_text(struct sources *s, const struct source *src, enum filter_detail detail)
+{
+    const struct config *c = s->s.config;
+    if (c->filter_raw)
+        return filter_and(s->whole, sizeof s->whole, c->filter, NULL);
+    int rc = filter_builtin(s->text, sizeof s->text, capture_linktype(src->capture), s->host, s->host_count, detail);
+    return rc == SC_OK ? filter_and(s->whole, sizeof s->whole, s->text, c->filter) : rc;
+}
+
+/* The most exact filter that the kernel takes. */
+static int install_filter(struct sources *s, struct source *src, char error[CAPTURE_ERROR])
+{
+    int rc = SC_ETOOLONG;
+    for (int detail = FILTER_EXACT; detail < FILTER_DETAILS && rc == SC_ETOOLONG; detail++) {
+        rc = filter_text(s, src, (enum filter_detail)detail);
+        if (rc == SC_OK)
+            rc = capture_filter(src->capture, s->whole, error);
+        if (rc == SC_OK) {
+            if (detail != FILTER_EXACT && src->detail == FILTER_EXACT)
+                log_warn("interface %s: %zu addresses are too many for the kernel filter, it is made coarser",
+                         src->shown, s->host_count);
+            src->detail = (enum filter_detail)detail;
+        }
+    }
+    return rc;
+}
+
+void sources_hosts(struct sources *s, const struct ipaddr *hosts, size_t count)
+{
+    if (count > HOSTS_MAX)
+        count = 0; /* too many to name: none is named */
+    if (count == s->host_count && (count == 0 || memcmp(hosts, s->host, count * sizeof *hosts) == 0))
+        return;
+    s->host_count = count;
+    if (count > 0)
+        memcpy(s->host, hosts, count * sizeof *hosts);
+    for (size_t i = 0; i < s->count; i++) {
+        char error[CAPTURE_ERROR];
+        int rc = install_filter(s, s->open[i], error);
+        if (rc != SC_OK)
+            log_warn("interface %s: the filter stays as it was: %s", s->open[i]->shown,
+                     rc == SC_ETOOLONG ? "too long" : error);
+    }
+}
+
+/* ---- opening and closing ---- */
+
+/* The share of a new interface: an equal one, out of what the open ones have left. */
+static uint64_t share(const struct sources *s, size_t expected)
+{
+    uint64_t total = s->s.config->capturebuffer, used = 0;
+    for (size_t i = 0; i < s->count; i++)
+        used += s->open[i]->buffer;
+    uint64_t want = total / (expected ? expected : 1), left = used < total ? total - used : 0;
+    if (want > left)
+        want = left;
+    return want < BUFFER_MIN ? BUFFER_MIN : want;
+}
+
+static int set_filter(struct sources *s, struct source *src, char error[CAPTURE_ERROR])
+{
+    const struct config *c = s->s.config;
+    if (c->filter[0] && capture_filter_check(src->capture, c->filter, error) != SC_OK)
+        return SC_EINVAL;
+    int rc = install_filter(s, src, error);
+    if (rc == SC_ETOOLONG && c->filter[0]) {
+        (void)snprintf(error, CAPTURE_ERROR, "the filter is too long for the kernel");
+        return SC_EINVAL;
+    }
+    /* With the user's own part fine, this is a combination that can never match. */
+    return rc == SC_EFORMAT && c->filter[0] ? SC_EINVAL : rc;
+}
+
+int sources_open(struct sources *s, const struct link *l, size_t expected, char error[CAPTURE_ERROR])
+{
+    struct source *src = s->count < INTERFACES_MAX ? calloc(1, sizeof *src) : NULL;
+    if (!src) {
+        (void)snprintf(error, CAPTURE_ERROR, "at most %d interfaces can be captured", INTERFACES_MAX);
+        return SC_ENOMEM;
+    }
+    src->owner = s;
+    src->link = *l;
+    (void)link_shown(l, src->shown);
+    src->buffer = share(s, expected);
+    src->until = s->s.clock->wall(s->s.clock->ctx);
+    int rc = capture_open_interface(l->name, s->s.config->maxheadersize, src->buffer, &src->capture, error);
+    if (rc == SC_OK)
+        rc = set_filter(s, src, error);
+    if (rc == SC_OK) {
+        src->readable = evloop_on_readable(s->s.loop, capture_fd(src->capture), on_readable, src);
+        if (!src->readable) {
+            (void)snprintf(error, CAPTURE_ERROR, "cannot wait for its packets");
+            rc = SC_ESYS;
+        }
+    }
+    if (rc != SC_OK) {
+        capture_close(src->capture);
+        free(src);
+        return rc;
+    }
+    s->open[s->count++] = src;
+    src->counters = slot_of(s->s.page, src);
+    gauge(s, src, 1);
+    return SC_OK;
+}
+
+size_t sources_keep(struct sources *s, const struct link *const *links, size_t count)
+{
+    size_t closed = 0;
+    for (size_t i = s->count; i-- > 0;) {
+        struct source *src = s->open[i];
+        bool wanted = false;
+        for (size_t k = 0; k < count && !wanted; k++)
+            wanted = same_link(&src->link, links[k]);
+        if (wanted)
+            continue;
+        (void)read_source(src);
+        feed_flush(s->s.feed, sources_until(s));
+        log_info("interface %s is no longer captured", src->shown);
+        close_source(s, i);
+        closed++;
+    }
+    return closed;
+}
+
+void sources_free(struct sources *s)
+{
+    if (!s)
+        return;
+    while (s->count > 0)
+        close_source(s, s->count - 1);
+    free(s);
+}
+
+const char *sources_names(const struct sources *s, char *out, size_t cap)
+{
+    size_t len = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < s->count; i++) {
+        int n = snprintf(out + len, cap - len, "%s%s", len ? " " : "", s->open[i]->shown);
+        if (n < 0 || (size_t)n >= cap - len) {
+            out[len] = '\0';
+            break;
+        }
+        len += (size_t)n;
+    }
+    return out;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The interfaces that are being captured: opened, closed, filtered, counted. Mechanism only; which ones and when is
+ * decided in live.c. */
+#ifndef CAPTURE_SOURCES_H
+#define CAPTURE_SOURCES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dispatcher/capture/capture.h"
+#include "dispatcher/capture/feed.h"
+#include "dispatcher/capture/links.h"
+#include "shared/clock.h"
+#include "shared/config.h"
+#include "shared/counters.h"
+#include "shared/evloop.h"
+
+struct sources;
+
+struct sources_settings {
+    struct evloop *loop;
+    struct feed *feed;
+    const struct config *config;
+    struct dispatcher_page *page;
+    const struct clock *clock;
+};
+
+/* NULL when out of memory. */
+struct sources *sources_new(const struct sources_settings *settings);
+void sources_free(struct sources *s); /* NULL is fine; closes all */
+
+size_t sources_count(const struct sources *s);
+/* True if this interface, of this index and name, is open. */
+bool sources_has(const struct sources *s, const struct link *l);
+
+/* The addresses that the built-in filter lets in. Open sources get the new filter where it differs. */
+void sources_hosts(struct sources *s, const struct ipaddr *hosts, size_t count);
+
+/* Opens an interface with the filter of sources_hosts; `expected` = how many there are likely to be, for the share of
+ * -capturebuffer. Errors of capture_open_interface, and SC_EINVAL: -filter does not compile; SC_ENOMEM: too many. */
+int sources_open(struct sources *s, const struct link *l, size_t expected, char error[CAPTURE_ERROR]) SC_MUST_CHECK;
+
+/* Closes every source that is not among these; what it still holds is fed first. Returns how many. */
+size_t sources_keep(struct sources *s, const struct link *const *links, size_t count);
+
+/* True once after one closed itself because it failed. */
+bool sources_lost_one(struct sources *s);
+
+/* Reads what is there from every source, whether or not its fd was reported; so that `until` moves on idle ones.
+ * Returns the packets. */
+unsigned sources_read_all(struct sources *s);
+
+/* Every packet captured up to here, on whatever interface, has been fed. */
+struct wall sources_until(const struct sources *s);
+
+/* Kernel statistics into the counters. */
+void sources_stats(struct sources *s);
+
+/* "eth0 lo", in order of opening. Returns out. */
+const char *sources_names(const struct sources *s, char *out, size_t cap);
+
+#endif
