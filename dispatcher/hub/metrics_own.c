@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * shardcap_*. Failure policy: as metrics.c. One snapshot is taken first, in the order in which packets travel
- * backwards (totals_read), so that sums over one page never show more coming out than went in. */
+ * shardcap_*. Failure policy: as metrics.c. All packet counters are read before anything is written, against the way of
+ * the packets (saved before consumed before enqueued before delivered), so that one scrape never shows more coming out
+ * than went in. */
 #include "dispatcher/hub/metrics_own.h"
 
 #include <stdio.h>
@@ -25,31 +26,64 @@ static void per_shard(const struct pages *p, struct text *out, const char *name,
         metric_sample(out, name, shard_label(label, i), metric_of_shard(p, i, offset));
 }
 
-static uint64_t buffered(const struct pages *p, unsigned shard)
+struct snapshot {
+    struct {
+        uint64_t saved, consumed, buffered, enqueued;
+    } shard[SHARDS_MAX];
+    struct totals sum;
+};
+
+static uint64_t read_in_order(const counter *c)
 {
-    uint64_t out = metric_of_shard(p, shard, OF_SHARD(published));
-    for (int i = 0; i < CAUSE_COUNT; i++)
-        out += metric_of_shard(p, shard, OF_SHARD(drops) + (size_t)i * sizeof(counter));
-    uint64_t in = metric_of_shard(p, shard, OF_SHARD(consumed));
-    return in > out ? in - out : 0;
+    return atomic_load_explicit(c, memory_order_acquire); /* keeps the reads in the order of the source */
 }
 
-static void packets(const struct pages *p, const struct totals *t, struct text *out)
+static void take_snapshot(struct snapshot *s, const struct pages *p)
+{
+    for (unsigned i = 0; i < p->config->shards; i++) {
+        const struct shard_counters *c = &p->shard[i]->c;
+        s->shard[i].saved = read_in_order(&c->published);
+        uint64_t out = s->shard[i].saved;
+        for (int cause = 0; cause < CAUSE_COUNT; cause++)
+            out += read_in_order(&c->drops[cause]);
+        uint64_t in = s->shard[i].consumed = read_in_order(&c->consumed);
+        s->shard[i].buffered = in > out ? in - out : 0;
+        s->shard[i].enqueued = read_in_order(&p->dispatcher->enqueued[i]);
+    }
+    totals_read(&s->sum, p->dispatcher, p->shard, p->config->shards);
+}
+
+static void packets(const struct pages *p, const struct snapshot *s, struct text *out)
+{
+    static const struct {
+        const char *name, *type, *help;
+        size_t offset;
+    } families[] = {
+        {"shardcap_packets_enqueued_total", METRIC_COUNTER, "Packets put into the shard's ring.",
+         offsetof(struct snapshot, shard[0].enqueued)},
+        {"shardcap_packets_consumed_total", METRIC_COUNTER, "Packets taken from the shard's ring.",
+         offsetof(struct snapshot, shard[0].consumed)},
+        {"shardcap_packets_saved_total", METRIC_COUNTER, "Packets in published files.",
+         offsetof(struct snapshot, shard[0].saved)},
+        {"shardcap_packets_buffered", METRIC_GAUGE, "Packets of flows that are not yet published.",
+         offsetof(struct snapshot, shard[0].buffered)},
+    };
+    char label[64];
+    metric_single(out, "shardcap_packets_delivered_total", METRIC_COUNTER, "Packets that libpcap handed over.",
+                  s->sum.delivered);
+    for (size_t f = 0; f < sizeof families / sizeof families[0]; f++) {
+        metric_family(out, families[f].name, families[f].type, families[f].help);
+        for (unsigned i = 0; i < p->config->shards; i++) {
+            uint64_t value;
+            memcpy(&value, (const char *)s + families[f].offset + i * sizeof s->shard[0], sizeof value);
+            metric_sample(out, families[f].name, shard_label(label, i), value);
+        }
+    }
+}
+
+static void drops_and_rings(const struct pages *p, const struct totals *t, struct text *out)
 {
     char label[96];
-    metric_single(out, "shardcap_packets_delivered_total", METRIC_COUNTER, "Packets that libpcap handed over.",
-                  t->delivered);
-    metric_family(out, "shardcap_packets_enqueued_total", METRIC_COUNTER, "Packets put into the shard's ring.");
-    for (unsigned i = 0; i < p->config->shards; i++)
-        metric_sample(out, "shardcap_packets_enqueued_total", shard_label(label, i),
-                      counter_get(&p->dispatcher->enqueued[i]));
-    per_shard(p, out, "shardcap_packets_consumed_total", METRIC_COUNTER, "Packets taken from the shard's ring.",
-              OF_SHARD(consumed));
-    per_shard(p, out, "shardcap_packets_saved_total", METRIC_COUNTER, "Packets in published files.",
-              OF_SHARD(published));
-    metric_family(out, "shardcap_packets_buffered", METRIC_GAUGE, "Packets of flows that are not yet published.");
-    for (unsigned i = 0; i < p->config->shards; i++)
-        metric_sample(out, "shardcap_packets_buffered", shard_label(label, i), buffered(p, i));
     metric_family(out, "shardcap_dropped_packets_total", METRIC_COUNTER,
                   "Packets that are in no file, by cause; class lost means trouble, limit was asked for.");
     for (int i = 0; i < CAUSE_COUNT; i++) {
@@ -231,11 +265,12 @@ static void bus(const struct pages *p, struct text *out)
 
 void metrics_own(const struct pages *pages, struct text *out)
 {
-    struct totals t;
-    totals_read(&t, pages->dispatcher, pages->shard, pages->config->shards);
-    packets(pages, &t, out);
+    struct snapshot s;
+    take_snapshot(&s, pages);
+    packets(pages, &s, out);
+    drops_and_rings(pages, &s.sum, out);
     interfaces(pages, out);
-    flows_and_files(pages, &t, out);
+    flows_and_files(pages, &s.sum, out);
     processes(pages, out);
     bus(pages, out);
 }
