@@ -205,3 +205,31 @@ clean: ## Remove everything that was built
 	rm -rf build
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+# ---- fuzzing: one program per target. `make test` replays the seeds; `make fuzz` runs libFuzzer on them. ----
+
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 60
+fuzz_bin := $(addprefix $(BUILD)/tests/fuzz/,$(FUZZ_TARGETS))
+
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(lib_shard) $(lib_shared)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
+
+.PHONY: fuzz-replay fuzz
+fuzz-replay: $(fuzz_bin)
+	@for t in $(fuzz_bin); do $$t || exit 1; done
+
+fuzz: $(fuzz_bin)
+	@mkdir -p build/fuzz
+	$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz/build SAN='-fsanitize=fuzzer-no-link,address,undefined \
+	    -fno-sanitize-recover=undefined' OPT=-O1 build/fuzz/build/lib/libshard.a build/fuzz/build/lib/libshared.a
+	@for t in $(FUZZ_TARGETS); do \
+	    mkdir -p build/fuzz/corpus/$$t && $(BUILD)/tests/fuzz/$$t -seeds build/fuzz/corpus/$$t && \
+	    clang $(CPPFLAGS) -std=c17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+	        tests/fuzz/fuzz_$$t.c build/fuzz/build/lib/libshard.a build/fuzz/build/lib/libshared.a $(libs_all) -pthread \
+	        -o build/fuzz/$$t && \
+	    echo "== fuzz $$t for $(FUZZ_SECONDS) s" && \
+	    build/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/crash-$$t- -print_final_stats=1 \
+	        build/fuzz/corpus/$$t > build/fuzz/$$t.log 2>&1 || { tail -n 30 build/fuzz/$$t.log; exit 1; }; \
+	    grep -E 'number_of_executed|new_units' build/fuzz/$$t.log; done

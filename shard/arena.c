@@ -42,6 +42,7 @@ size_t arena_map_bytes(uint64_t budget)
 
 static void arena_format(struct arena *a)
 {
+    memset(a->head, 0, sizeof(*a->head)); /* zeros already, unless a predecessor died in here */
     a->head->layout = ARENA_LAYOUT;
     a->head->budget = a->budget;
     in_order();
