@@ -49,29 +49,29 @@ bool gc_run(struct gc *g, struct instant now, unsigned most)
     uint32_t idx = next_due(g, now);
     if (idx == ARENA_NONE && tick <= g->tick)
         return false;
+    bool found = idx != ARENA_NONE;
     int64_t began = g->clock->mono(g->clock->ctx).ns;
     for (unsigned i = 0; i < most && idx != ARENA_NONE; i++) {
         (void)saver_settle(g->savers, idx, now);
         idx = next_due(g, now);
     }
     g->running_ns += g->clock->mono(g->clock->ctx).ns - began;
-    if (idx != ARENA_NONE)
-        return true;
-    if (tick > g->tick) {
+    if (idx == ARENA_NONE && tick > g->tick) {
         g->tick = tick;
         observe(g);
     }
-    return false;
+    return found;
 }
 
 bool gc_finish(struct gc *g, unsigned most)
 {
     const struct flow_list *list = g->savers->flows->list;
-    for (unsigned i = 0; i < most; i++) {
+    unsigned n = 0;
+    for (; n < most; n++) {
         uint32_t idx = list[LIST_ACTIVITY].head != ARENA_NONE ? list[LIST_ACTIVITY].head : list[LIST_WAITING].head;
         if (idx == ARENA_NONE)
-            return false;
+            break;
         saver_finish(g->savers, idx);
     }
-    return true;
+    return n > 0;
 }

@@ -18,10 +18,10 @@ struct gc {
 /* Starts at the tick of `now` (the arena's clock). */
 void gc_init(struct gc *g, struct savers *s, const struct clock *clock, struct instant now);
 
-/* Ends at most `most` flows whose time is over at `now`. Returns true if more are waiting. */
+/* Ends at most `most` flows whose time is over at `now`. Returns true if there was one. */
 bool gc_run(struct gc *g, struct instant now, unsigned most);
 
-/* The end of the capture: finishes at most `most` flows. Returns true if more are waiting. */
+/* The end of the capture: finishes at most `most` flows. Returns true if there was one. */
 bool gc_finish(struct gc *g, unsigned most);
 
 #endif

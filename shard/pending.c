@@ -83,29 +83,27 @@ unsigned pending_put(struct pending *p, const struct claim *claim)
     return dropped;
 }
 
-bool pending_take(struct pending *p, const struct flowkey *key, uint64_t hash, struct instant now, struct claim *out,
-                  unsigned *expired)
+bool pending_take(struct pending *p, const struct flowkey *key, uint64_t hash, struct instant now, struct claim *out)
 {
-    for (uint32_t i = *bucket_of(p, hash), next; i != NONE; i = next) {
-        next = p->slot[i].next;
-        if (!flowkey_equal(&p->slot[i].claim.key, key))
+    for (uint32_t i = *bucket_of(p, hash); i != NONE; i = p->slot[i].next) {
+        const struct claim *c = &p->slot[i].claim;
+        if (c->until.ns < now.ns || !flowkey_equal(&c->key, key))
             continue;
-        bool good = p->slot[i].claim.until.ns >= now.ns;
-        *out = p->slot[i].claim;
+        *out = *c;
         drop(p, i);
-        if (good)
-            return true;
-        ++*expired;
+        return true;
     }
     return false;
 }
 
-unsigned pending_expire(struct pending *p, struct instant now, unsigned most)
+bool pending_take_expired(struct pending *p, struct instant now, struct claim *out)
 {
-    unsigned n = 0;
-    for (; n < most && p->count > 0 && p->slot[p->head % PENDING_MAX].claim.until.ns < now.ns; n++)
-        drop(p, p->head % PENDING_MAX);
-    return n;
+    uint32_t i = p->head % PENDING_MAX;
+    if (p->count == 0 || p->slot[i].claim.until.ns >= now.ns)
+        return false;
+    *out = p->slot[i].claim;
+    drop(p, i);
+    return true;
 }
 
 uint32_t pending_count(const struct pending *p)

@@ -22,6 +22,7 @@ struct claim {
     struct uuid uuid;
     uint32_t yyyymmdd;
     bool date_ok;         /* the date is to be taken as it is */
+    struct instant at;    /* when the event happened: what is consumed up to here may still change its target */
     struct instant until; /* last first packet it may name */
 };
 
@@ -33,13 +34,11 @@ void pending_free(struct pending *p); /* NULL is fine */
 /* Keeps a claim. Returns how many older ones made room for it. The same UUID for the same key again: 0. */
 unsigned pending_put(struct pending *p, const struct claim *claim);
 
-/* Takes the oldest claim on the key that is still good at `now`. False if there is none. Those that have expired before
- * it are dropped and added to *expired. */
-bool pending_take(struct pending *p, const struct flowkey *key, uint64_t hash, struct instant now, struct claim *out,
-                  unsigned *expired);
+/* Takes the oldest claim on the key that is still good at `now`. False if there is none. */
+bool pending_take(struct pending *p, const struct flowkey *key, uint64_t hash, struct instant now, struct claim *out);
 
-/* Drops the oldest claims that have expired at `now`, at most `most`. Returns how many. */
-unsigned pending_expire(struct pending *p, struct instant now, unsigned most);
+/* Takes the oldest of all claims if it has expired at `now`. False if it has not, or there is none. */
+bool pending_take_expired(struct pending *p, struct instant now, struct claim *out);
 
 uint32_t pending_count(const struct pending *p);
 

@@ -286,13 +286,13 @@ static bool move_files(struct shard *s)
 static bool keep_house(struct shard *s)
 {
     struct instant now = {arena_state(s->arena)->clock_ns};
-    bool more = gc_run(&s->gc, now, FLOWS_PER_STEP);
+    bool ended = gc_run(&s->gc, now, FLOWS_PER_STEP);
     if (s->consumer.ticked) {
         s->consumer.ticked = false;
         intake_tick(&s->intake, now, PENDING_PER_STEP);
         make_days(s);
     }
-    return more;
+    return ended;
 }
 
 static bool finish(struct shard *s)
@@ -302,10 +302,10 @@ static bool finish(struct shard *s)
         s->savers.hold = false;
         publish_finish(&s->publisher);
     }
-    bool more = gc_finish(&s->gc, FLOWS_PER_STEP);
-    if (more)
+    bool ended = gc_finish(&s->gc, FLOWS_PER_STEP);
+    if (ended)
         add_word(&s->d.page->progress, 1);
-    return more;
+    return ended;
 }
 
 enum shard_step_result shard_step(struct shard *s)

@@ -67,6 +67,7 @@ static void on_line(void *ctx, const char *line, size_t len)
                                         .uuid = ev.uuid,
                                         .yyyymmdd = ev.yyyymmdd,
                                         .date_ok = true,
+                                        .at = {ev.time.ns},
                                         .until = until_of(ld, ev.time.ns)},
                               .due = due_of(ld, ev.time.ns),
                               .line = ld->line};

@@ -90,7 +90,8 @@ static void apply(struct intake *in, const struct claim *cl, struct instant now,
     }
     if (newest != ARENA_NONE) {
         const struct flow *f = arena_flow(s->flows->arena, newest);
-        if (!(f->flags & FLOW_GONE) && !saver_ended_on_wire(f)) {
+        bool may_end_yet = now.ns < cl->at.ns && wait;
+        if (!(f->flags & FLOW_GONE) && !saver_ended_on_wire(f) && !may_end_yet) {
             missed(in, f->saver, 1);
             saver_touch(s, newest, now);
             return;
@@ -110,14 +111,16 @@ void intake_advance(struct intake *in, struct instant now)
     }
 }
 
-/* The last packet that an event of the bus may still name, as a time of ring records: those of live captures are
- * CLOCK_MONOTONIC. Savefiles have a time of their own, so there an event waits to the end. */
-static struct instant good_until(const struct intake *in)
+/* When an event of the bus happened, and the last first packet that it may name, in the time of ring records: that of
+ * live captures is CLOCK_MONOTONIC. Savefiles have a time of their own, so there an event is for what was consumed up
+ * to now, or waits to the end. */
+static void date_claim(const struct intake *in, struct claim *cl)
 {
     const struct savers *s = in->savers;
-    if (config_reads_files(s->config))
-        return (struct instant){INT64_MAX};
-    return (struct instant){in->clock->mono(in->clock->ctx).ns + s->config->uuidwaitduration_ns};
+    int64_t now = in->clock->mono(in->clock->ctx).ns;
+    bool live = !config_reads_files(s->config);
+    cl->at.ns = live ? now : INT64_MIN;
+    cl->until.ns = live ? now + s->config->uuidwaitduration_ns : INT64_MAX;
 }
 
 /* A replayed event that is older than the wait has had its chance. One whose time is days off tells nothing. */
@@ -135,8 +138,8 @@ bool intake_event(struct intake *in, const struct flowevent *ev, bool replayed)
     struct claim cl = {.key = ev->key,
                        .hash = flowkey_hash(&ev->key, &s->config->hash_key),
                        .uuid = ev->uuid,
-                       .yyyymmdd = ev->yyyymmdd,
-                       .until = good_until(in)};
+                       .yyyymmdd = ev->yyyymmdd};
+    date_claim(in, &cl);
     counter_add(&s->c->uuids, 1);
     apply(in, &cl, (struct instant){arena_state(s->flows->arena)->clock_ns}, !(replayed && is_stale(in, ev)));
     return true;
@@ -145,12 +148,7 @@ bool intake_event(struct intake *in, const struct flowevent *ev, bool replayed)
 bool intake_opened(struct intake *in, uint32_t idx, const struct packet *p)
 {
     struct claim cl;
-    unsigned expired = 0;
-    if (pending_count(in->pending) == 0)
-        return false;
-    bool found = pending_take(in->pending, &p->frame.key, p->hash, p->clock, &cl, &expired);
-    missed(in, SAVER_NOPACKETS_ERROR, expired);
-    if (!found)
+    if (pending_count(in->pending) == 0 || !pending_take(in->pending, &p->frame.key, p->hash, p->clock, &cl))
         return false;
     if (saver_name(in->savers, idx, &cl.uuid, cl.yyyymmdd, cl.date_ok, p->clock))
         return true;
@@ -159,11 +157,23 @@ bool intake_opened(struct intake *in, uint32_t idx, const struct packet *p)
     return false;
 }
 
+/* A claim that named nothing: its connection showed no packet, or the live one has another name. */
+static void count_expired(struct intake *in, const struct claim *cl)
+{
+    const struct flows *fs = in->savers->flows;
+    uint32_t idx = flows_find(fs, cl->hash, &cl->key);
+    const struct flow *f = idx == ARENA_NONE ? NULL : arena_flow(fs->arena, idx);
+    if (f && !(f->flags & FLOW_GONE)) {
+        missed(in, f->saver, 1);
+        return;
+    }
+    missed(in, SAVER_NOPACKETS_ERROR, 1);
+    counter_add(&in->savers->c->saver_errors[SAVER_NOPACKETS_ERROR - SAVER_ERROR_FIRST], 1);
+}
+
 void intake_tick(struct intake *in, struct instant now, unsigned most)
 {
-    unsigned n = pending_expire(in->pending, now, most);
-    if (n == 0)
-        return;
-    missed(in, SAVER_NOPACKETS_ERROR, n);
-    counter_add(&in->savers->c->saver_errors[SAVER_NOPACKETS_ERROR - SAVER_ERROR_FIRST], n);
+    struct claim cl;
+    for (unsigned n = 0; n < most && pending_take_expired(in->pending, now, &cl); n++)
+        count_expired(in, &cl);
 }
