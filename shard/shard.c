@@ -155,8 +155,8 @@ static void report_bad_lines(const struct shard *s)
 {
     for (unsigned i = 0; i < FLOWEVENT_BAD_COUNT && s->d.slot == 0; i++)
         if (s->intake.bad[i] > 0)
-            log_warn("lines of -uuid.events were skipped reason=%s lines=%llu", flowevent_bad_name(i),
-                     (unsigned long long)s->intake.bad[i]);
+            log_warn("lines of -uuid.events were skipped reason=%s lines=%llu",
+                     flowevent_bad_name((enum flowevent_bad)i), (unsigned long long)s->intake.bad[i]);
 }
 
 static int open_flows(struct shard *s, bool adopted, const char **what_r)
