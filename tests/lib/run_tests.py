@@ -25,7 +25,7 @@ import need
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PROGRAM_TIMEOUT = 300
-FILE_TIMEOUT = 900
+FILE_TIMEOUT = 1600
 TEST_TIMEOUT = 120
 
 Outcome = collections.namedtuple("Outcome", "name outcome text seconds", defaults=("", 0.0))
