@@ -42,7 +42,7 @@ class Guard(unittest.TestCase):
         path = self.tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-        self.addCleanup(path.unlink)
+        self.addCleanup(path.unlink, missing_ok=True)
 
     def make(self, *targets):
         env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "SANITIZE", "BUILD", "CC")}

@@ -87,7 +87,10 @@ def main():
     loader = unittest.TestLoader()
     suite = loader.loadTestsFromNames(selection, module) if selection else loader.loadTestsFromModule(module)
     with open(results, "a") as out:
-        suite.run(Recorder(out, timeout))
+        recorder = Recorder(out, timeout)
+        suite.run(recorder)
+        # Without this line the runner knows that the file did not get to its end, whatever its exit status.
+        out.write(json.dumps({"end": recorder.testsRun}) + "\n")
 
 
 if __name__ == "__main__":

@@ -96,8 +96,14 @@ def run_python(path, env, selection):
     with tempfile.NamedTemporaryFile("r") as results:
         status, output = run(command + [results.name, str(TEST_TIMEOUT)] + selection, FILE_TIMEOUT, env)
         records = [json.loads(line) for line in results.read().splitlines()]
-    outcomes = [Outcome(r["test"], r["outcome"], r["text"], r["seconds"]) for r in records]
-    if status != 0:
+    ended = bool(records) and "end" in records[-1]
+    outcomes = {}
+    for r in records[:len(records) - ended]:
+        if r["test"] in outcomes and r["outcome"] == "failed":  # a test and its cleanups may fail more than once
+            r["text"] = outcomes[r["test"]].text + r["text"]
+        outcomes[r["test"]] = Outcome(r["test"], r["outcome"], r["text"], r["seconds"])
+    outcomes = list(outcomes.values())
+    if status != 0 or not ended:
         outcomes.append(Outcome(path.stem, "failed", f"{ending(status)}\n{output}"))
     elif any(o.outcome == "failed" for o in outcomes) and output.strip():
         outcomes = [o._replace(text=o.text + "\n--- output of the file ---\n" + output[-20000:])
