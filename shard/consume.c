@@ -127,12 +127,13 @@ static void on_record(struct consumer *c, const struct ring_record *rec, const u
     }
 }
 
-unsigned consume(struct consumer *c, unsigned most)
+unsigned consume(struct consumer *c, unsigned most, uint64_t sealed)
 {
     struct ring_record rec;
     const uint8_t *payload;
     unsigned n = 0;
-    for (; n < most && !c->ended; n++) {
+    c->savers->sealed = 0;
+    for (; n < most && !c->ended && c->savers->sealed < sealed; n++) {
         uint64_t lost = 0;
         int err = ring_next(c->ring, &rec, &payload, &lost);
         if (err == SC_OK) {

@@ -20,7 +20,8 @@ struct consumer {
     bool ticked;                      /* a TICK came since the owner last looked */
 };
 
-/* Takes at most `most` records. Returns how many there were. The caller releases the ring. */
-unsigned consume(struct consumer *c, unsigned most);
+/* Takes at most `most` records, and stops once `sealed` raw bytes have been compressed. Returns how many there were.
+ * The caller releases the ring. */
+unsigned consume(struct consumer *c, unsigned most, uint64_t sealed);
 
 #endif

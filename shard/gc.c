@@ -12,7 +12,7 @@ void gc_init(struct gc *g, struct savers *s, const struct clock *clock, struct i
 /* The next flow whose deadline has passed, or ARENA_NONE. */
 static uint32_t next_due(const struct gc *g, struct instant now)
 {
-    const struct savers *s = g->savers;
+    struct savers *s = g->savers;
     const struct flows *fs = s->flows;
     uint32_t idx = fs->list[LIST_ACTIVITY].head;
     if (idx != ARENA_NONE) {

@@ -180,6 +180,8 @@ static bool write_ready(struct publisher *p)
     uint32_t idx = fs->list[LIST_READY].head;
     if (idx == ARENA_NONE)
         return false;
+    const struct flow *f = arena_flow(fs->arena, idx);
+    p->sealed += p->config->gzip == GZIP_NONE ? 0 : f->total - f->sealed;
     int err = chunk_seal(p->sealer, idx, true);
     if (err == SC_EFORMAT) {
         give_up(p, idx, CAUSE_ARENA_LOST, SAVER_WRITEFINAL_ERROR);
@@ -379,7 +381,7 @@ static void on_result(struct publisher *p, const struct outfile_result *r)
         on_published(p, r);
 }
 
-bool publish_step(struct publisher *p, unsigned most)
+bool publish_step(struct publisher *p, unsigned most, uint64_t sealed)
 {
     struct outfile_result r;
     bool moved = false;
@@ -392,8 +394,12 @@ bool publish_step(struct publisher *p, unsigned most)
     if (now(p).ns < p->open_at.ns)
         return moved;
     /* Half the queue stays for renames and results of streams, so that neither side starves the other. */
-    for (unsigned i = 0; i < most && outfile_under_way(p->out) < OUTFILE_JOBS / 2 && write_ready(p); i++)
+    p->sealed = 0;
+    for (unsigned i = 0; i < most && p->sealed < sealed; i++) {
+        if (outfile_under_way(p->out) >= OUTFILE_JOBS / 2 || !write_ready(p))
+            break;
         moved = true;
+    }
     moved |= sync_written(p);
     for (unsigned i = 0; i < most && outfile_under_way(p->out) < OUTFILE_JOBS - 8 && rename_written(p); i++)
         moved = true;

@@ -37,6 +37,7 @@ struct publisher {
     struct mono open_at; /* after an error: no job before this time */
     enum cause refused;  /* how the packets count that the last error would cost */
     unsigned sync_tries; /* failed while finishing */
+    uint64_t sealed;     /* raw bytes compressed in this step */
     bool failing;        /* the last write or rename failed */
     bool finishing;
     bool hopeless; /* finishing, and the disk takes nothing: one try each */
@@ -55,8 +56,9 @@ void publish_closed(struct publisher *p, uint32_t idx);
 /* Stream mode: writes what is sealed of an open, named flow, if the file thread has time. */
 void publish_stream(struct publisher *p, uint32_t idx);
 
-/* Takes results and hands out jobs, at most `most` of each. Returns true if anything moved. */
-bool publish_step(struct publisher *p, unsigned most);
+/* Takes results and hands out jobs, at most `most` of each and not more once `sealed` raw bytes have been compressed.
+ * Returns true if anything moved. */
+bool publish_step(struct publisher *p, unsigned most, uint64_t sealed);
 
 /* From now on nothing waits for company before it is synced, and what fails is given up after some tries. */
 void publish_finish(struct publisher *p);

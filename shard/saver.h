@@ -41,7 +41,8 @@ struct savers {
     struct publisher *publisher;
     const struct config *config;
     struct shard_counters *c;
-    bool hold; /* events are missing (not yet replayed): nobody's wait for a name ends */
+    uint64_t sealed; /* raw bytes sealed since the owner last set it to 0: what a turn may cost */
+    bool hold;       /* events are missing (not yet replayed): nobody's wait for a name ends */
 
     /* private */
     struct anonymizer anonymizer; /* with the local addresses */
@@ -50,6 +51,7 @@ struct savers {
     uint32_t pressure_at;         /* where early sealing goes on */
     uint32_t counted;             /* flows counted for maxflows in count_tick */
     int64_t count_tick;
+    int64_t tick_from, tick_to, tick; /* the last answer of saver_tick: [tick_from, tick_to) */
 };
 
 /* SC_OK or SC_ENOMEM. */
@@ -60,7 +62,7 @@ void savers_free(struct savers *s);
 void savers_addresses(struct savers *s);
 
 /* GC tick number of an instant. */
-int64_t saver_tick(const struct savers *s, struct instant t);
+int64_t saver_tick(struct savers *s, struct instant t);
 
 /* Room for one packet? Seals early or gives up what the disk refuses, where that helps; new flows are refused a little
  * earlier than packets of known ones. */

@@ -21,6 +21,7 @@ static bool seal_early(struct savers *s)
         s->pressure_at = idx;
         if (f->stage != FLOW_OPEN || f->total - f->sealed < PRESSURE_GAIN)
             continue;
+        s->sealed += f->total - f->sealed;
         int err = chunk_seal(s->sealer, at, false);
         if (err == SC_EFORMAT)
             saver_lost(s, at);

@@ -12,6 +12,7 @@
 #include "shared/log.h"
 
 #define RECORDS_PER_STEP 256u
+#define SEALED_PER_STEP 8192u /* raw bytes: a chunk or two, half a millisecond of zlib */
 #define FLOWS_PER_STEP 256u
 #define FILES_PER_STEP 16u
 #define FILES_PER_STEP_BEHIND 64u
@@ -263,7 +264,7 @@ static bool take_records(struct shard *s)
     if (s->consumer.ended || must_wait(s))
         return false;
     set_stage(s, STAGE_RECORD);
-    unsigned n = consume(&s->consumer, RECORDS_PER_STEP);
+    unsigned n = consume(&s->consumer, RECORDS_PER_STEP, SEALED_PER_STEP);
     if (n == 0)
         return false;
     ring_release(&s->ring);
@@ -275,7 +276,7 @@ static bool move_files(struct shard *s)
 {
     bool behind = s->flows.list[LIST_READY].count > OUTFILE_JOBS;
     set_stage(s, STAGE_SEAL);
-    bool moved = publish_step(&s->publisher, behind ? FILES_PER_STEP_BEHIND : FILES_PER_STEP);
+    bool moved = publish_step(&s->publisher, behind ? FILES_PER_STEP_BEHIND : FILES_PER_STEP, SEALED_PER_STEP);
     while (!s->d.threaded && outfile_work(s->out))
         moved = true;
     if (moved)
