@@ -124,9 +124,18 @@ $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/obj/tests/bench/fr
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
 
+# Fuzz targets: here linked with a replay of their seeds; `make fuzz` gives them to libFuzzer.
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 60
+fuzz_bin := $(addprefix $(BUILD)/tests/fuzz/,$(FUZZ_TARGETS))
+
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(lib_shard) $(lib_shared)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
+
 .PHONY: test-programs unit stress
 ifeq ($(AS_CALLER),)
-test-programs: $(unit_bin) $(stress_bin)
+test-programs: $(unit_bin) $(stress_bin) $(fuzz_bin)
 else
 test-programs:
 	+$(AS_CALLER) $(MAKE) --no-print-directory test-programs
@@ -167,7 +176,7 @@ export REQUIRE
 RUN_TESTS = python3 tests/lib/run_tests.py --build $(BUILD)
 test: deps deps-test ## Install, build and run all tests
 	+@$(MAKE) --no-print-directory all test-programs
-	@$(RUN_TESTS) unit stress integration
+	@$(RUN_TESTS) unit stress fuzz integration
 
 integration: all ## Run the integration tests alone: ONLY=test_read or ONLY=test_read.Read.test_vlan for some
 	@$(RUN_TESTS) integration --only "$(ONLY)"
@@ -186,10 +195,10 @@ sources := $(wildcard shared/*.[ch] shard/*.[ch] dispatcher/*/*.[ch] tests/*/*.[
 format: ## Format all sources
 	clang-format -i $(sources)
 check-format: ## Is every source formatted?
-	clang-format --dry-run -Werror $(sources)
+	@clang-format --dry-run -Werror $(sources)
 
 check-layers: all ## Does every file include, and every program link, only what stands under it?
-	python3 tests/guards/check_layers.py --bin $(BIN)
+	@python3 tests/guards/check_layers.py --bin $(BIN)
 
 # clang-tidy and cppcheck keep their settings in .clang-tidy and here; two files at a time.
 CPPCHECK := cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr \
@@ -198,32 +207,18 @@ lint: lint-tidy lint-cppcheck ## clang-tidy and cppcheck
 lint_c = $(filter %.c,$(sources))
 lint_flags := $(CPPFLAGS) -DSC_VERSION='"0"' -DSC_COMMIT='"0"'
 lint-tidy:
-	printf '%s\n' $(lint_c) | xargs -P 2 -n 1 sh -c 'out=$$(clang-tidy --quiet --warnings-as-errors="*" "$$@" -- \
+	@printf '%s\n' $(lint_c) | xargs -P 2 -n 1 sh -c 'out=$$(clang-tidy --quiet --warnings-as-errors="*" "$$@" -- \
 		-std=c17 $(subst ','\'',$(lint_flags)) 2>/dev/null) || { echo "$$out"; exit 1; }' lint
 lint-cppcheck:
-	$(CPPCHECK) $(lint_flags) $(lint_c)
+	@$(CPPCHECK) $(lint_flags) $(lint_c)
 
-.PHONY: clean
-clean: ## Remove everything that was built
-	rm -rf build
-
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
-
-# ---- fuzzing: one program per target. `make test` replays the seeds; `make fuzz` runs libFuzzer on them. ----
-
-FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SECONDS ?= 60
-fuzz_bin := $(addprefix $(BUILD)/tests/fuzz/,$(FUZZ_TARGETS))
-
-$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(lib_shard) $(lib_shared)
-	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
+# ---- fuzzing: `make test` replays the seeds; `make fuzz` runs libFuzzer on them. ----
 
 .PHONY: fuzz-replay fuzz
 fuzz-replay: $(fuzz_bin)
 	@for t in $(fuzz_bin); do $$t || exit 1; done
 
-fuzz: $(fuzz_bin)
+fuzz: $(fuzz_bin) ## Give each target to libFuzzer for FUZZ_SECONDS=60
 	@mkdir -p build/fuzz
 	$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz/build SAN='-fsanitize=fuzzer-no-link,address,undefined \
 	    -fno-sanitize-recover=undefined' OPT=-O1 build/fuzz/build/lib/libshard.a build/fuzz/build/lib/libshared.a
@@ -236,3 +231,9 @@ fuzz: $(fuzz_bin)
 	    build/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/crash-$$t- -print_final_stats=1 \
 	        build/fuzz/corpus/$$t > build/fuzz/$$t.log 2>&1 || { tail -n 30 build/fuzz/$$t.log; exit 1; }; \
 	    grep -E 'number_of_executed|new_units' build/fuzz/$$t.log; done
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf build
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
