@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See children.h. Cannot fail in ways that matter: a child that cannot be reached is found dead. */
+#include "dispatcher/supervisor/children.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shared/log.h"
+
+const char *child_name(const struct child *c, char out[CHILD_NAME])
+{
+    if (c->kind == CHILD_SHARD)
+        snprintf(out, CHILD_NAME, "shard[%u]", c->index);
+    else
+        snprintf(out, CHILD_NAME, "%s", c->kind == CHILD_HUB ? "hub" : "dispatcher");
+    return out;
+}
+
+void child_tell(const struct child *c, enum proto_type type, int64_t value)
+{
+    struct proto_msg msg;
+    char name[CHILD_NAME];
+    if (c->sock < 0)
+        return;
+    memset(&msg, 0, sizeof(msg));
+    msg.type = (uint16_t)type;
+    msg.slot = c->index;
+    msg.generation = c->slot.generation;
+    msg.value = value;
+    int err = proto_send(c->sock, &msg, NULL);
+    if (err)
+        log_debug("message not sent child=%s type=%d error=%s", child_name(c, name), (int)type, sc_strerror(err));
+}
+
+void child_kill(const struct child *c)
+{
+    if (c->pid > 0)
+        kill(c->pid, SIGKILL);
+}
+
+void child_close(struct child *c)
+{
+    evsource_remove(c->on_message);
+    c->on_message = NULL;
+    if (c->sock >= 0)
+        close(c->sock);
+    c->sock = -1;
+    c->pid = 0;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See memory.h. Failure policy: any failure is fatal for the start; nothing is undone, the process exits. */
+#include "dispatcher/supervisor/memory.h"
+#include "dispatcher/supervisor/settings.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "shared/flags.h"
+#include "shared/shm.h"
+
+/* Virtual size of an arena per byte of budget, and what its head needs on top (shard/arena.h). Sparse. */
+#define ARENA_BYTES(budget) (2 * (budget) + (1u << 20))
+
+static int failed(char *error, const char *what)
+{
+    settings_error(error, "cannot create shared memory for %s: %s", what, strerror(errno));
+    return SC_ESYS;
+}
+
+/* Creates and maps a page that starts with {magic, layout}. NULL on failure. */
+static void *new_page(const char *name, size_t bytes, uint32_t magic, int *fd_r)
+{
+    size_t mapped;
+    *fd_r = shm_create(name, bytes);
+    if (*fd_r < 0)
+        return NULL;
+    uint32_t *page = shm_map(*fd_r, true, &mapped);
+    if (page) {
+        page[0] = magic;
+        page[1] = COUNTERS_LAYOUT;
+    }
+    return page;
+}
+
+static int new_config(struct memory *m, const struct config *config)
+{
+    size_t mapped;
+    m->config = shm_create("config", sizeof(*config));
+    if (m->config < 0)
+        return SC_ESYS;
+    void *map = shm_map(m->config, true, &mapped);
+    if (!map)
+        return SC_ESYS;
+    memcpy(map, config, sizeof(*config));
+    shm_unmap(map, mapped);
+    return SC_OK;
+}
+
+static int new_ring(struct memory *m, unsigned shard, uint64_t size)
+{
+    size_t mapped;
+    m->ring[shard] = shm_create("ring", ring_map_bytes(size));
+    if (m->ring[shard] < 0)
+        return SC_ESYS;
+    void *map = shm_map(m->ring[shard], true, &mapped);
+    if (!map)
+        return SC_ESYS;
+    int err = ring_format(map, size, 1, 0);
+    shm_unmap(map, mapped);
+    if (err)
+        errno = EINVAL;
+    return err;
+}
+
+static int new_shard(struct memory *m, unsigned shard, const struct config *config, char *error)
+{
+    int pair[2];
+    if (new_ring(m, shard, config->ringsize) != SC_OK)
+        return failed(error, "a ring");
+    m->shard[shard] = new_page("shard", sizeof(struct shard_page), SHARD_PAGE_MAGIC, &m->shard_fd[shard]);
+    if (!m->shard[shard])
+        return failed(error, "the counters of a shard");
+    m->arena[shard] = shm_create("arena", ARENA_BYTES(config->maxheap / config->shards));
+    if (m->arena[shard] < 0)
+        return failed(error, "an arena");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+        return failed(error, "a doorbell");
+    m->doorbell_dispatcher[shard] = pair[0];
+    m->doorbell_shard[shard] = pair[1];
+    return SC_OK;
+}
+
+int memory_create(struct memory *m, const struct config *config, char *error)
+{
+    memset(m, 0, sizeof(*m));
+    m->shards = config->shards;
+    if (new_config(m, config) != SC_OK)
+        return failed(error, "the configuration");
+    m->dispatcher = new_page("dispatcher", sizeof(struct dispatcher_page), DISPATCHER_PAGE_MAGIC, &m->dispatcher_fd);
+    m->hub = new_page("hub", sizeof(struct hub_page), HUB_PAGE_MAGIC, &m->hub_fd);
+    m->supervisor = new_page("supervisor", sizeof(struct supervisor_page), SUPERVISOR_PAGE_MAGIC, &m->supervisor_fd);
+    if (!m->dispatcher || !m->hub || !m->supervisor)
+        return failed(error, "counters");
+    m->journal = shm_create("journal", JOURNAL_BYTES);
+    if (m->journal < 0)
+        return failed(error, "the event journal");
+    for (unsigned i = 0; i < m->shards; i++)
+        if (new_shard(m, i, config, error) != SC_OK)
+            return SC_ESYS;
+    return SC_OK;
+}

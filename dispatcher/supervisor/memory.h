@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The memory that outlives every child: configuration, counters, rings, arenas, journal, doorbells. Made once, held by
+ * the supervisor, handed over by attach. */
+#ifndef SUPERVISOR_MEMORY_H
+#define SUPERVISOR_MEMORY_H
+
+#include "shared/config.h"
+#include "shared/counters.h"
+
+#define JOURNAL_BYTES (8u << 20)
+
+struct memory {
+    unsigned shards;
+    int config, dispatcher_fd, hub_fd, supervisor_fd, journal;
+    int ring[SHARDS_MAX], shard_fd[SHARDS_MAX], arena[SHARDS_MAX];
+    int doorbell_dispatcher[SHARDS_MAX], doorbell_shard[SHARDS_MAX]; /* two ends, both kept for successors */
+    /* mapped here: the supervisor writes its own page and reads the others */
+    const struct dispatcher_page *dispatcher;
+    const struct hub_page *hub;
+    struct supervisor_page *supervisor;
+    const struct shard_page *shard[SHARDS_MAX];
+};
+
+/* Creates all of it for a checked configuration. SC_OK, or SC_ESYS with a line in error (FLAGS_ERROR bytes). */
+int memory_create(struct memory *m, const struct config *config, char *error);
+
+#endif

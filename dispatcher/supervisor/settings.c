@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See settings.h: users, files, interfaces and memory, in the order in which a person would want to hear of them. */
+#include "dispatcher/supervisor/settings.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <net/if.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "dispatcher/supervisor/settings_dirs.h"
+#include "dispatcher/supervisor/settings_listen.h"
+#include "shared/log.h"
+#include "shared/proto.h"
+
+#define BUDGET_MIN (1u << 20) /* per shard, of maxheap */
+
+void settings_error(char *error, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(error, FLAGS_ERROR, fmt, ap);
+    va_end(ap);
+}
+
+static int refuse(char *error, int *status_r, int status, const char *fmt, ...) SC_PRINTF(4, 5);
+static int refuse(char *error, int *status_r, int status, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(error, FLAGS_ERROR, fmt, ap);
+    va_end(ap);
+    *status_r = status;
+    return SC_EINVAL;
+}
+
+/* ---- user ---- */
+
+static bool take_user(struct config *c, const struct passwd *pw)
+{
+    if (!pw)
+        return false;
+    c->uid = pw->pw_uid;
+    c->gid = pw->pw_gid;
+    return true;
+}
+
+static bool env_id(const char *name, unsigned *out)
+{
+    const char *text = getenv(name);
+    char *end;
+    if (!text || !*text)
+        return false;
+    unsigned long v = strtoul(text, &end, 10);
+    *out = (unsigned)v;
+    return *end == '\0' && v < UINT_MAX;
+}
+
+static int choose_user(struct config *c, const struct flags_request *rq, char *error, int *status_r)
+{
+    struct stat st;
+    unsigned uid, gid;
+    c->uid = geteuid();
+    c->gid = getegid();
+    c->user_switch = false;
+    if (c->uid != 0) {
+        if (rq->user[0])
+            return refuse(error, status_r, EXIT_FAILED, "flag -user: only root can change the user; leave it out");
+        return SC_OK;
+    }
+    c->user_switch = true;
+    if (rq->user[0]) {
+        if (!take_user(c, getpwnam(rq->user)))
+            return refuse(error, status_r, EXIT_CONFIG, "flag -user: there is no user %s", rq->user);
+    } else if (env_id("SUDO_UID", &uid) && env_id("SUDO_GID", &gid)) {
+        c->uid = uid;
+        c->gid = gid;
+    } else if (stat(c->datadir, &st) == 0) {
+        c->uid = st.st_uid;
+        c->gid = st.st_gid;
+        if (c->uid == 0)
+            log_warn("hub and shards run as root without capabilities, because %s is root's; choose a user with -user",
+                     c->datadir);
+    } else if (!take_user(c, getpwnam("shardcap")) && !take_user(c, getpwnam("nobody"))) {
+        return refuse(error, status_r, EXIT_CONFIG, "no user shardcap or nobody; name one with -user");
+    }
+    return SC_OK;
+}
+
+/* ---- memory ---- */
+
+static int fit_memory(struct config *c, char *error, int *status_r)
+{
+    uint64_t half = settings_memory("/") / 2;
+    c->maxheap_asked = c->maxheap;
+    if (half > 0 && c->maxheap > half) {
+        log_info("flag -maxheap lowered to half of the memory asked=%llu now=%llu", (unsigned long long)c->maxheap,
+                 (unsigned long long)half);
+        c->maxheap = half;
+    }
+    if (c->maxheap / c->shards < BUDGET_MIN)
+        return refuse(error, status_r, EXIT_CONFIG,
+                      "flag -maxheap: %llu bytes for %u shards is less than 1 MiB each; give more, or fewer -shards",
+                      (unsigned long long)c->maxheap, c->shards);
+    return SC_OK;
+}
+
+/* ---- files and interfaces ---- */
+
+static int check_readable(const char *flag, const char *path, char *error, int *status_r)
+{
+    struct stat st;
+    if (access(path, R_OK) != 0 || stat(path, &st) != 0)
+        return refuse(error, status_r, EXIT_FAILED, "flag %s: cannot read %s: %s", flag, path, strerror(errno));
+    if (S_ISDIR(st.st_mode))
+        return refuse(error, status_r, EXIT_FAILED, "flag %s: %s is a directory", flag, path);
+    return SC_OK;
+}
+
+static void list_interfaces(char *out, size_t cap)
+{
+    struct if_nameindex *all = if_nameindex();
+    size_t used = 0;
+    out[0] = '\0';
+    for (struct if_nameindex *i = all; i && i->if_index && used < cap; i++)
+        used += (size_t)snprintf(out + used, cap - used, "%s%s", used ? ", " : "", i->if_name);
+    if (all)
+        if_freenameindex(all);
+}
+
+static int check_inputs(const struct config *c, char *error, int *status_r)
+{
+    char names[512];
+    for (unsigned i = 0; i < c->savefile_count; i++)
+        if (strcmp(c->savefiles[i], "-") != 0 && check_readable("-read", c->savefiles[i], error, status_r) != SC_OK)
+            return SC_EINVAL;
+    if (c->uuid_events[0] && check_readable("-uuid.events", c->uuid_events, error, status_r) != SC_OK)
+        return SC_EINVAL;
+    for (unsigned i = 0; i < c->interface_count; i++)
+        if (if_nametoindex(c->interfaces[i]) == 0) {
+            list_interfaces(names, sizeof(names));
+            return refuse(error, status_r, EXIT_FAILED, "flag -interface: there is no interface %s; there are: %s",
+                          c->interfaces[i], names);
+        }
+    return SC_OK;
+}
+
+/* ---- rundir ---- */
+
+static int choose_rundir(struct config *c, const struct flags_request *rq, char *error, int *status_r)
+{
+    const char *xdg = getenv("XDG_RUNTIME_DIR");
+    if (!c->rundir[0]) {
+        if (geteuid() == 0)
+            strcpy(c->rundir, "/run/shardcap");
+        else if (xdg && *xdg && strlen(xdg) < 64)
+            snprintf(c->rundir, sizeof(c->rundir), "%s/shardcap", xdg);
+        else
+            snprintf(c->rundir, sizeof(c->rundir), "/tmp/shardcap-%u", (unsigned)geteuid());
+    }
+    (void)rq;
+    if (strlen(c->rundir) + sizeof("/inject.sock") > sizeof(((struct sockaddr_un *)NULL)->sun_path))
+        return refuse(error, status_r, EXIT_CONFIG,
+                      "flag -rundir: a socket below %s would have a path of more than 107 bytes; choose a shorter one",
+                      c->rundir);
+    return SC_OK;
+}
+
+static int check_paths(const struct config *c, char *error, int *status_r)
+{
+    if (strlen(c->eventsocket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+        return refuse(error, status_r, EXIT_CONFIG, "flag -tcpinfo.eventsocket: a socket path has at most 107 bytes");
+    return SC_OK;
+}
+
+static int load_prefix(struct config *c, const struct flags_request *rq, char *error, int *status_r)
+{
+    if (!rq->prefix_file[0])
+        return SC_OK;
+    int err = uuid_prefix_from_file(&c->uuid_prefix, rq->prefix_file);
+    if (err == SC_ESYS)
+        return refuse(error, status_r, EXIT_FAILED, "flag -uuid-prefix-file: cannot read %s: %s", rq->prefix_file,
+                      strerror(errno));
+    if (err)
+        return refuse(error, status_r, EXIT_CONFIG,
+                      "flag -uuid-prefix-file: %s does not hold a prefix: letters, digits and ._:- only, at most 111 "
+                      "characters, starting with a letter or digit",
+                      rq->prefix_file);
+    return SC_OK;
+}
+
+int settings_check(struct config *c, const struct flags_request *rq, char *error, int *status_r)
+{
+    c->umask = umask(0);
+    umask(c->umask);
+    if (getrandom(&c->hash_key, sizeof(c->hash_key), 0) != (ssize_t)sizeof(c->hash_key))
+        return refuse(error, status_r, EXIT_FAILED, "no random numbers from the kernel: %s", strerror(errno));
+    int err = choose_user(c, rq, error, status_r);
+    if (!err)
+        err = load_prefix(c, rq, error, status_r);
+    if (!err)
+        err = check_inputs(c, error, status_r);
+    if (!err)
+        err = fit_memory(c, error, status_r);
+    if (!err)
+        err = choose_rundir(c, rq, error, status_r);
+    if (!err)
+        err = check_paths(c, error, status_r);
+    return err;
+}
+
+/* A pipe is copied, because every shard reads the file for itself. */
+static int open_events(const char *path)
+{
+    struct stat st;
+    char buf[65536];
+    ssize_t n;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0 || S_ISREG(st.st_mode))
+        return fd;
+    int copy = memfd_create("events", MFD_CLOEXEC);
+    while (copy >= 0 && (n = read(fd, buf, sizeof(buf))) > 0)
+        if (write(copy, buf, (size_t)n) != n)
+            break;
+    close(fd);
+    return copy;
+}
+
+static int open_inputs(const struct config *c, struct settings_fds *fds, char *error, int *status_r)
+{
+    for (unsigned i = 0; i < c->savefile_count; i++) {
+        bool in = strcmp(c->savefiles[i], "-") == 0;
+        fds->savefiles[i] = in ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(c->savefiles[i], O_RDONLY | O_CLOEXEC);
+        if (fds->savefiles[i] < 0)
+            return refuse(error, status_r, EXIT_FAILED, "flag -read: cannot open %s: %s", c->savefiles[i],
+                          strerror(errno));
+    }
+    fds->events = c->uuid_events[0] ? open_events(c->uuid_events) : -1;
+    if (c->uuid_events[0] && fds->events < 0)
+        return refuse(error, status_r, EXIT_FAILED, "flag -uuid.events: cannot open %s: %s", c->uuid_events,
+                      strerror(errno));
+    return SC_OK;
+}
+
+int settings_open(struct config *c, const struct flags_request *rq, struct settings_fds *fds, char *error,
+                  int *status_r)
+{
+    bool temp = config_reads_files(c) && !rq->rundir_given;
+    memset(fds, 0, sizeof(*fds));
+    fds->http = fds->datadir = fds->stagingdir = fds->events = fds->lock = -1;
+    *status_r = EXIT_FAILED;
+    int err = open_inputs(c, fds, error, status_r);
+    if (!err)
+        err = dirs_open_run(c, temp, fds, error);
+    if (!err && c->listen_address[0]) {
+        fds->http = settings_listen(c->listen_address, fds->url, sizeof(fds->url), error);
+        err = fds->http < 0 ? SC_ESYS : SC_OK;
+    }
+    if (!err)
+        err = dirs_open_data(c, fds, error);
+    return err;
+}
+
+void settings_close(struct settings_fds *fds, const struct config *c)
+{
+    if (fds->temp_rundir && c->rundir[0])
+        dirs_remove_temp(c);
+    fds->temp_rundir = false;
+}

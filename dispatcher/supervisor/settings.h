@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What flags alone cannot know: users, directories, memory, sockets, files. First all checks that create nothing, then
+ * the opening. Each failure is one line that names the flag or file and the remedy. */
+#ifndef SUPERVISOR_SETTINGS_H
+#define SUPERVISOR_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/config.h"
+#include "shared/flags.h"
+
+struct settings_fds {
+    int datadir, stagingdir; /* O_PATH | O_DIRECTORY */
+    int http;                /* listening socket, or -1 */
+    int events;              /* -uuid.events, seekable, or -1 */
+    int lock;
+    int savefiles[SAVEFILES_MAX];
+    char url[280]; /* http://ADDR:PORT, or "" */
+    bool temp_rundir;
+};
+
+/* Completes a parsed configuration and checks it without creating anything: user, prefix, readable files, interfaces,
+ * memory, socket paths, hash key. SC_OK; else a line in error (FLAGS_ERROR bytes) and the exit status. */
+int settings_check(struct config *config, const struct flags_request *request, char *error, int *exit_status_r);
+
+/* Creates and opens: rundir with its lock, datadir, staging, savefiles, the listening socket. As above. */
+int settings_open(struct config *config, const struct flags_request *request, struct settings_fds *fds, char *error,
+                  int *exit_status_r);
+
+/* Removes a temporary rundir; the fds go with the process. */
+void settings_close(struct settings_fds *fds, const struct config *config);
+
+/* Writes one line into error (FLAGS_ERROR bytes; a longer one is cut). */
+void settings_error(char *error, const char *fmt, ...) SC_PRINTF(2, 3);
+
+/* Bytes of memory that we may use: the machine's, or less where a cgroup (v2 memory.max on the way up, v1
+ * memory.limit_in_bytes) says so. root is "/" (or a tree made by a test). 0 if nothing can be read. */
+uint64_t settings_memory(const char *root);
+
+/* "HOST:PORT" in Go's form -> host ("" = any) and port. SC_OK or SC_EFORMAT. */
+int settings_split_address(const char *address, char host[256], unsigned *port_r);
+
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The listening socket of the metrics address. */
+#ifndef SUPERVISOR_SETTINGS_LISTEN_H
+#define SUPERVISOR_SETTINGS_LISTEN_H
+
+#include <stddef.h>
+
+#include "dispatcher/supervisor/settings.h"
+
+/* A non-blocking, close-on-exec listening socket; "" as host is dual stack. Writes its URL. -1 with a line in error. */
+int settings_listen(const char *address, char *url, size_t url_cap, char *error);
+
+#endif

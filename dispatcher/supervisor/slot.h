@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One child's life as a state machine without a system call: told what happened and what time it is, it says what to
+ * do. Rules: a successor starts only after its predecessor was reaped; a death that is nobody's fault (SIGKILL from
+ * outside) costs no delay, however often; after a fault of its own the delay grows 0.1, 1, 2, 4 .. max; being ready for
+ * a while forgives; a configuration error is never retried. */
+#ifndef SUPERVISOR_SLOT_H
+#define SUPERVISOR_SLOT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/clock.h"
+
+enum slot_state {
+    SLOT_IDLE,     /* not wanted yet */
+    SLOT_DUE,      /* to be spawned at `until` or later */
+    SLOT_STARTING, /* spawned, not ready; killed after SLOT_START_LIMIT */
+    SLOT_READY,
+    SLOT_ENDED, /* exited and not wanted any more */
+};
+
+#define SLOT_START_LIMIT_NS (5 * NS_PER_SEC)
+#define SLOT_FORGIVE_NS (10 * NS_PER_SEC)
+
+/* What an exit means. */
+enum slot_death {
+    DEATH_DONE,    /* status 0 */
+    DEATH_OUTSIDE, /* a signal that somebody else sent */
+    DEATH_FAULT,  /* SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, the panic status, another status, or our own kill
+                   */
+    DEATH_CONFIG, /* wrong usage or configuration */
+};
+
+enum slot_action { SLOT_NOTHING, SLOT_SPAWN, SLOT_KILL };
+
+struct slot {
+    enum slot_state state;
+    uint32_t generation; /* of the process that is or was last there; 0 = none yet */
+    unsigned faults;     /* in a row */
+    struct mono until;   /* DUE: earliest spawn. STARTING: the limit */
+    struct mono since;   /* of the state */
+    int64_t max_delay_ns;
+    bool killed; /* by us, for being stuck */
+};
+
+void slot_init(struct slot *s, int64_t max_delay_ns);
+
+/* Wants the child to run: IDLE or ENDED become DUE at once. */
+void slot_want(struct slot *s, struct mono now);
+
+/* What to do now. SLOT_SPAWN: spawn and call slot_spawned, or slot_spawn_failed. SLOT_KILL: send SIGKILL (said once).
+ */
+enum slot_action slot_tick(struct slot *s, struct mono now);
+
+void slot_spawned(struct slot *s, struct mono now); /* moves generation */
+void slot_spawn_failed(struct slot *s, struct mono now);
+void slot_ready(struct slot *s, struct mono now);
+void slot_killed(struct slot *s); /* we killed it for being stuck: its death is a fault */
+
+/* Meaning of a waitpid status. */
+enum slot_death slot_death_of(const struct slot *s, int wait_status);
+
+/* The child was reaped. again: it is still wanted. Returns the delay until the next spawn in ns, -1 for none. */
+int64_t slot_exited(struct slot *s, enum slot_death death, bool again, struct mono now);
+
+#endif

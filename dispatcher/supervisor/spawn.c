@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See spawn.h. Failure policy: what fails before the fork is returned; what fails after it ends the new child with
+ * EXIT_TEMPFAIL, which the supervisor sees as a death like any other. */
+#include "dispatcher/supervisor/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "shared/proto.h"
+
+/* Room for all PROTO_FDS messages of one attachment: proto_send never waits. */
+#define SOCKET_BUFFER (1 << 20)
+
+int spawn_open(struct program *p, const char *name)
+{
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    p->name = name;
+    p->fd = -1;
+    if (n < 0)
+        return SC_ESYS;
+    path[n] = '\0';
+    char *slash = strrchr(path, '/');
+    size_t room = sizeof(path) - (size_t)(slash + 1 - path);
+    if (strlen(name) >= room) {
+        errno = ENAMETOOLONG;
+        return SC_ESYS;
+    }
+    strcpy(slash + 1, name);
+    p->fd = open(path, O_PATH | O_CLOEXEC);
+    return p->fd < 0 ? SC_ESYS : SC_OK;
+}
+
+static void reset_signals(void)
+{
+    sigset_t none;
+    for (int i = 1; i < NSIG; i++)
+        signal(i, SIG_DFL); /* refused for SIGKILL and SIGSTOP, which need none */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static _Noreturn void become(const struct program *p, int sock)
+{
+    char *argv[] = {(char *)(uintptr_t)p->name, NULL}; /* exec does not write to it */
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int exe = fcntl(p->fd, F_DUPFD_CLOEXEC, PROTO_FD + 1); /* out of the way of what is placed below */
+    int end = fcntl(sock, F_DUPFD_CLOEXEC, PROTO_FD + 1);
+    reset_signals();
+    if (null >= 0 && exe >= 0 && end >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(end, PROTO_FD) == PROTO_FD &&
+        syscall(SYS_close_range, PROTO_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
+        syscall(SYS_execveat, exe, "", argv, environ, AT_EMPTY_PATH);
+    _exit(EXIT_TEMPFAIL);
+}
+
+pid_t spawn_child(const struct program *p, int *sock_r)
+{
+    int pair[2];
+    int size = SOCKET_BUFFER;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+        return SC_ESYS;
+    /* Best effort: the default of 208 KiB holds what a small family needs. */
+    (void)setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    pid_t pid = fork();
+    if (pid == 0)
+        become(p, pair[1]);
+    int saved = errno;
+    close(pair[1]);
+    if (pid < 0) {
+        close(pair[0]);
+        errno = saved;
+        return SC_ESYS;
+    }
+    *sock_r = pair[0];
+    return pid;
+}
+
+pid_t spawn_reap(pid_t pid, int *status_r)
+{
+    pid_t got = waitpid(pid, status_r, WNOHANG);
+    return got < 0 ? SC_ESYS : got;
+}
+
+const char *spawn_death_text(int wait_status, char out[SPAWN_DEATH_TEXT])
+{
+    if (WIFEXITED(wait_status))
+        snprintf(out, SPAWN_DEATH_TEXT, "exit status %d", WEXITSTATUS(wait_status));
+    else
+        snprintf(out, SPAWN_DEATH_TEXT, "signal %d (%s)", WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
+    return out;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * How children come to be and go: fork + execveat of binaries that were opened at start, so that an upgrade of the
+ * files on disk followed by a crash never mixes versions, and a build below a 0700 home still runs as another user. */
+#ifndef SUPERVISOR_SPAWN_H
+#define SUPERVISOR_SPAWN_H
+
+#include <sys/types.h>
+
+#include "shared/err.h"
+
+/* A program that stands beside our own executable. fd is O_PATH, close-on-exec. SC_ESYS (errno). */
+struct program {
+    const char *name; /* static storage; argv[0] */
+    int fd;
+};
+int spawn_open(struct program *p, const char *name) SC_MUST_CHECK;
+
+/* Starts the program with a fresh SOCK_SEQPACKET pair: the child finds its end as fd 3, has stdin from /dev/null, our
+ * stdout and stderr, default signals, and no other fd. Returns the pid and *sock_r (ours, non-blocking, close-on-exec),
+ * or SC_ESYS. */
+pid_t spawn_child(const struct program *p, int *sock_r) SC_MUST_CHECK;
+
+/* Reaps the child if it has ended: its pid and *status_r, 0 if it has not, SC_ESYS. Never blocks. */
+pid_t spawn_reap(pid_t pid, int *status_r);
+
+/* "exit status 1" or "signal 9 (Killed)". Returns out. */
+#define SPAWN_DEATH_TEXT 64
+const char *spawn_death_text(int wait_status, char out[SPAWN_DEATH_TEXT]);
+
+#endif
