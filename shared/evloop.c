@@ -169,8 +169,8 @@ void evloop_stop(struct evloop *l)
 void evloop_turn(struct evloop *l, int64_t timeout_ns)
 {
     if (timeout_ns == 0) {
-        (void)event_base_loop(l->base,
-                              EVLOOP_ONCE | EVLOOP_NONBLOCK); /* without ONCE: as long as anything is readable */
+        /* without ONCE it goes on as long as anything is readable */
+        (void)event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
         return;
     }
     if (timeout_ns > 0) {

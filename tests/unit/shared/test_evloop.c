@@ -82,6 +82,27 @@ static void test_readable(void **state)
     evloop_free(l);
 }
 
+/* A callback that leaves its descriptor readable is called once a turn, however long the turn may wait. */
+static void test_one_turn_is_one(void **state)
+{
+    (void)state;
+    int pair[2];
+    struct seen s = {0};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    struct evloop *l = evloop_new();
+    assert_non_null(evloop_on_readable(l, pair[0], on_call, &s));
+    assert_int_equal(write(pair[1], "x", 1), 1);
+    evloop_turn(l, 0);
+    assert_int_equal(s.calls, 1);
+    evloop_turn(l, HOUR_NS);
+    assert_int_equal(s.calls, 2);
+    evloop_turn(l, -1);
+    assert_int_equal(s.calls, 3);
+    evloop_free(l);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void test_writable_and_removal(void **state)
 {
     (void)state;
@@ -186,6 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_readable),
+        cmocka_unit_test(test_one_turn_is_one),
         cmocka_unit_test(test_writable_and_removal),
         cmocka_unit_test(test_removed_while_pending),
         cmocka_unit_test(test_timers),
