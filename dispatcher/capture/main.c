@@ -187,7 +187,8 @@ static int confine(struct dispatcher *d, pid_t parent)
 {
     const struct config *c = d->config;
     bool live = !config_reads_files(c);
-    if (live && c->user_switch && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
+    /* Kept over the change of user: CAP_NET_RAW, and what it takes to drop the bounding set. */
+    if (c->user_switch && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
         return control_fail(&d->control, EXIT_FAILED, "cannot keep capabilities: %s", strerror(errno));
     int rc = c->user_switch ? confine_user(c->uid, c->gid) : SC_OK;
     if (rc == SC_OK)
