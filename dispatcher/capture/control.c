@@ -97,5 +97,5 @@ int control_fail(struct control *c, enum proto_exit status, const char *fmt, ...
         struct timespec pause = {.tv_nsec = FAIL_PAUSE_NS};
         nanosleep(&pause, NULL);
     }
-    return status;
+    return (int)status;
 }

@@ -157,8 +157,9 @@ static void close_source(struct sources *s, size_t i)
 {
     struct source *src = s->open[i];
     count_stats(src);
-    memmove(&s->open[i], &s->open[i + 1], (s->count - i - 1) * sizeof s->open[0]);
     s->count--;
+    for (size_t k = i; k < s->count; k++)
+        s->open[k] = s->open[k + 1];
     gauge(s, src, -1);
     evsource_remove(src->readable);
     capture_close(src->capture);
