@@ -92,10 +92,13 @@ int control_fail(struct control *c, enum proto_exit status, const char *fmt, ...
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    log_error("%s", text);
-    for (int i = 0; i < FAIL_TRIES && control_tell(c, PROTO_FAILED, status, text) == SC_EFULL; i++) {
+    int rc = control_tell(c, PROTO_FAILED, status, text);
+    for (int i = 0; i < FAIL_TRIES && rc == SC_EFULL; i++) {
         struct timespec pause = {.tv_nsec = FAIL_PAUSE_NS};
         nanosleep(&pause, NULL);
+        rc = control_tell(c, PROTO_FAILED, status, text);
     }
+    if (rc != SC_OK)
+        log_error("%s", text);
     return (int)status;
 }

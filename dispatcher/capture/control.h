@@ -32,7 +32,8 @@ bool control_over(const struct control *c);
 /* One message to the supervisor. SC_OK; SC_EFULL: try later. Anything else: it is gone, which is noted. */
 int control_tell(struct control *c, enum proto_type type, int64_t value, const char *text);
 
-/* Logs one line, sends it as PROTO_FAILED (waiting up to 1 s for room) and returns status, the exit status. */
+/* Sends one line as PROTO_FAILED, waiting up to 1 s for room, and returns status, the exit status. The supervisor
+ * prints it as the last line of the run; it is logged here only if it could not be sent. */
 int control_fail(struct control *c, enum proto_exit status, const char *fmt, ...) SC_PRINTF(3, 4);
 
 #endif

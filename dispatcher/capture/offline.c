@@ -113,7 +113,8 @@ static void note(struct offline *o, unsigned i, struct failures *f, const char *
 {
     char name[NAME_SHOWN], text[PROTO_TEXT];
     (void)snprintf(text, sizeof text, "savefile %.240s: %.240s", shown(o, i, name), what);
-    log_warn("%s", text);
+    if (o->config->savefile_count > 1) /* one alone is told at the end */
+        log_warn("%s", text);
     if (f->count++ == 0)
         memcpy(f->first, text, sizeof text);
 }
