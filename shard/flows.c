@@ -8,8 +8,8 @@
 #include "shared/log.h"
 
 static const uint8_t lane_of[LIST_COUNT] = {
-    [LIST_ACTIVITY] = LANE_ACTIVITY, [LIST_YOUNG] = LANE_AGE,    [LIST_WAITING] = LANE_WORK,
-    [LIST_READY] = LANE_WORK,        [LIST_WRITTEN] = LANE_WORK,
+    [LIST_HALFOPEN] = LANE_WORK, [LIST_ACTIVITY] = LANE_ACTIVITY, [LIST_YOUNG] = LANE_AGE,
+    [LIST_WAITING] = LANE_WORK,  [LIST_READY] = LANE_WORK,        [LIST_WRITTEN] = LANE_WORK,
 };
 
 /* ---- lists ---- */
@@ -172,8 +172,13 @@ int flows_add(struct flows *fs, uint64_t hash, struct arena_change *change)
     flows_commit(fs, change);
     flows_put(fs, LIST_ACTIVITY, idx);
     flows_put(fs, LIST_YOUNG, idx);
-    flows_put(fs, LIST_WAITING, idx);
+    flows_put(fs, flows_waiting_list(&change->image), idx);
     return SC_OK;
+}
+
+enum flow_list_id flows_waiting_list(const struct flow *f)
+{
+    return f->wire & FLOW_WIRE_HANDSHAKE ? LIST_WAITING : LIST_HALFOPEN;
 }
 
 static void free_slot(struct flows *fs, struct arena_change *change)
@@ -269,7 +274,7 @@ static int adopt_flow(struct flows *fs, uint32_t idx, const struct siphash_key *
     if (f->flags & FLOW_EMPTY)
         return SC_OK;
     if (f->name == ARENA_NONE)
-        flows_put(fs, LIST_WAITING, idx);
+        flows_put(fs, flows_waiting_list(f), idx);
     else if (f->stage == FLOW_WRITTEN)
         flows_put(fs, LIST_WRITTEN, idx);
     else if (f->stage != FLOW_OPEN)

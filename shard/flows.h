@@ -27,7 +27,8 @@ enum flow_list_id {
     LIST_NONE,
     LIST_ACTIVITY, /* not GONE, oldest activity first */
     LIST_YOUNG,    /* neither GONE nor DISCARD, oldest first packet first */
-    LIST_WAITING,  /* unnamed and not EMPTY, oldest first packet first */
+    LIST_HALFOPEN, /* unnamed and not EMPTY, handshake not finished; oldest first: the first to go for want of memory */
+    LIST_WAITING,  /* unnamed and not EMPTY, oldest first packet first (those that were half-open: by handshake) */
     LIST_READY,    /* closed and named: its file is to be written */
     LIST_WRITTEN,  /* whole in staging: to be synced and renamed */
     LIST_COUNT
@@ -68,12 +69,15 @@ void flows_free(struct flows *fs);
 uint32_t flows_find(const struct flows *fs, uint64_t hash, const struct flowkey *key);
 
 /* Commits change (whose flow and image are set) for a slot taken by arena_flow_take, makes it the newest generation of
- * its key, and puts it into ACTIVITY, YOUNG and WAITING. SC_OK, or SC_ENOMEM with nothing committed (slot and blocks
- * are still the caller's). */
+ * its key, and puts it into ACTIVITY, YOUNG and HALFOPEN or WAITING. SC_OK, or SC_ENOMEM with nothing committed (slot
+ * and blocks are still the caller's). */
 int flows_add(struct flows *fs, uint64_t hash, struct arena_change *change) SC_MUST_CHECK;
 
 /* Commits a new image of a slot in use and moves the gauges with it. */
 void flows_commit(struct flows *fs, const struct arena_change *change);
+
+/* Where an unnamed flow with packets belongs: HALFOPEN or WAITING. */
+enum flow_list_id flows_waiting_list(const struct flow *f);
 
 /* Drops what the flow holds: the image in `change` is committed with its counters as EMPTY, its blocks are freed; a
  * flow that is GONE is freed whole. Returns true if the slot still lives. */

@@ -23,10 +23,11 @@ static uint32_t next_due(const struct gc *g, struct instant now)
     idx = fs->list[LIST_YOUNG].head;
     if (idx != ARENA_NONE && now.ns - arena_flow(fs->arena, idx)->first_clock > s->config->captureduration_ns)
         return idx;
-    idx = fs->list[LIST_WAITING].head;
-    if (idx != ARENA_NONE && !s->hold &&
-        now.ns - arena_flow(fs->arena, idx)->first_clock > s->config->uuidwaitduration_ns)
-        return idx;
+    for (enum flow_list_id list = LIST_HALFOPEN; list <= LIST_WAITING && !s->hold; list++) {
+        idx = fs->list[list].head;
+        if (idx != ARENA_NONE && now.ns - arena_flow(fs->arena, idx)->first_clock > s->config->uuidwaitduration_ns)
+            return idx;
+    }
     return ARENA_NONE;
 }
 
@@ -65,10 +66,13 @@ bool gc_run(struct gc *g, struct instant now, unsigned most)
 
 bool gc_finish(struct gc *g, unsigned most)
 {
+    static const enum flow_list_id order[] = {LIST_ACTIVITY, LIST_HALFOPEN, LIST_WAITING};
     const struct flow_list *list = g->savers->flows->list;
     unsigned n = 0;
     for (; n < most; n++) {
-        uint32_t idx = list[LIST_ACTIVITY].head != ARENA_NONE ? list[LIST_ACTIVITY].head : list[LIST_WAITING].head;
+        uint32_t idx = ARENA_NONE;
+        for (unsigned i = 0; i < 3 && idx == ARENA_NONE; i++)
+            idx = list[order[i]].head;
         if (idx == ARENA_NONE)
             break;
         saver_finish(g->savers, idx);

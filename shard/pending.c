@@ -57,11 +57,14 @@ unsigned pending_put(struct pending *p, const struct claim *claim)
     unsigned of_key = 0, dropped = 0;
     uint32_t oldest = NONE;
     for (uint32_t i = *bucket_of(p, claim->hash); i != NONE; i = p->slot[i].next) {
-        const struct claim *c = &p->slot[i].claim;
+        struct claim *c = &p->slot[i].claim;
         if (!flowkey_equal(&c->key, &claim->key))
             continue;
-        if (strcmp(c->uuid.text, claim->uuid.text) == 0)
+        if (strcmp(c->uuid.text, claim->uuid.text) == 0) {
+            if (claim->until.ns > c->until.ns)
+                c->until = claim->until;
             return 0;
+        }
         if (of_key++ == 0)
             oldest = i;
     }
@@ -83,11 +86,12 @@ unsigned pending_put(struct pending *p, const struct claim *claim)
     return dropped;
 }
 
-bool pending_take(struct pending *p, const struct flowkey *key, uint64_t hash, struct instant now, struct claim *out)
+bool pending_take(struct pending *p, const struct flowkey *key, uint64_t hash, struct instant now, bool fresh_socket,
+                  struct claim *out)
 {
     for (uint32_t i = *bucket_of(p, hash); i != NONE; i = p->slot[i].next) {
         const struct claim *c = &p->slot[i].claim;
-        if (c->until.ns < now.ns || !flowkey_equal(&c->key, key))
+        if (c->until.ns < now.ns || (c->repeat && fresh_socket) || !flowkey_equal(&c->key, key))
             continue;
         *out = *c;
         drop(p, i);

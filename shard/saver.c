@@ -15,7 +15,7 @@
 int savers_init(struct savers *s)
 {
     s->scratch = malloc(PCAP_HEAD + RECORD_HEAD + FRAME_MAX_CAPLEN);
-    s->pressure_at = ARENA_NONE;
+    s->pressure_at = s->current = ARENA_NONE;
     s->counted = 0;
     s->tick_from = s->tick_to = 0;
     s->sealed = 0;
@@ -193,6 +193,8 @@ uint32_t saver_open(struct savers *s, const struct packet *p)
     struct arena *a = s->flows->arena;
     struct arena_change ch = {.flow = ARENA_NONE};
     int err = arena_flow_take(a, &ch.flow, &ch.image);
+    if (err && saver_evict(s, LIST_HALFOPEN, CAUSE_HALFOPEN_EVICTED)) /* all slots are taken */
+        err = arena_flow_take(a, &ch.flow, &ch.image);
     if (!err) {
         begin_image(&ch.image, p);
         see_packet(s, &ch.image, p);
@@ -253,9 +255,15 @@ static void seal_ripe(struct savers *s, uint32_t idx)
 
 void saver_packet(struct savers *s, uint32_t idx, const struct packet *p)
 {
+    /* First, because it may seal this flow, too; the image is taken afterwards. */
+    s->current = idx;
+    bool room = arena_flow(s->flows->arena, idx)->flags & FLOW_DISCARD || savers_room(s, false);
+    s->current = ARENA_NONE;
     struct arena_change ch = flows_change(s->flows, idx);
     see_packet(s, &ch.image, p);
     flows_put(s->flows, LIST_ACTIVITY, idx);
+    if (s->flows->priv[idx].list[LANE_WORK] == LIST_HALFOPEN && ch.image.wire & FLOW_WIRE_HANDSHAKE)
+        flows_put(s->flows, LIST_WAITING, idx);
     saver_count_flow(s, idx, p->clock);
     if (p->rec->linktype != ch.image.linktype) {
         commit_drop(s, &ch, p, CAUSE_LINKTYPE_CHANGED);
@@ -266,7 +274,7 @@ void saver_packet(struct savers *s, uint32_t idx, const struct packet *p)
         return;
     }
     uint32_t n = write_record(s, s->scratch, &ch.image, p);
-    if (!savers_room(s, false) || arena_append(s->flows->arena, idx, &ch.image, s->scratch, n) != SC_OK) {
+    if (!room || arena_append(s->flows->arena, idx, &ch.image, s->scratch, n) != SC_OK) {
         commit_drop(s, &ch, p, CAUSE_BUDGET);
         return;
     }

@@ -48,6 +48,7 @@ struct savers {
     struct anonymizer anonymizer; /* with the local addresses */
     struct wall wall;             /* of the last packet */
     uint8_t *scratch;             /* one record */
+    uint32_t current;             /* the flow whose packet is in work: not to be evicted */
     uint32_t pressure_at;         /* where early sealing goes on */
     uint32_t counted;             /* flows counted for maxflows in count_tick */
     int64_t count_tick;
@@ -64,8 +65,9 @@ void savers_addresses(struct savers *s);
 /* GC tick number of an instant. */
 int64_t saver_tick(struct savers *s, struct instant t);
 
-/* Room for one packet? Seals early or gives up what the disk refuses, where that helps; new flows are refused a little
- * earlier than packets of known ones. */
+/* Room for one packet? Gives up half-open flows (halfopen_evicted), seals early, gives up what the disk refuses, for a
+ * new flow also unnamed ones (budget), where that helps; new flows are refused a little earlier than packets of known
+ * ones. */
 bool savers_room(struct savers *s, bool new_flow);
 
 /* Opens a generation with its first packet. The flow's slot, or ARENA_NONE: no room, counted. */

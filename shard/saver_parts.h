@@ -12,6 +12,9 @@ bool saver_wait_over(struct savers *s, uint32_t idx, enum saver_state state);
 /* Drops a flow whose chain does not check. */
 void saver_lost(struct savers *s, uint32_t idx);
 
+/* Gives up the oldest flow of HALFOPEN or WAITING and counts its packets. False if there is none. */
+bool saver_evict(struct savers *s, enum flow_list_id list, enum cause cause);
+
 /* Counts idx for maxflows in the tick of `now`, once. */
 void saver_count_flow(struct savers *s, uint32_t idx, struct instant now);
 

@@ -5,6 +5,8 @@
 #define PRESSURE_LOOKS 64u                             /* flows looked at for one packet that finds no room */
 #define PRESSURE_GAIN (2 * ENCODER_DICT + ARENA_BLOCK) /* raw bytes below which sealing frees next to nothing */
 
+#define ROOM_TRIES 8u
+
 /* Seals one flow before its time: walks on from where it stopped, oldest activity first. */
 static bool seal_early(struct savers *s)
 {
@@ -39,13 +41,36 @@ static uint32_t needed(const struct savers *s, bool new_flow)
     return new_flow ? need + all / 64 : need;
 }
 
+bool saver_evict(struct savers *s, enum flow_list_id list, enum cause cause)
+{
+    uint32_t idx = s->flows->list[list].head;
+    if (idx == ARENA_NONE || idx == s->current)
+        return false;
+    struct arena_change ch = flows_change(s->flows, idx);
+    uint64_t packets = ch.image.packets;
+    flows_count(s->flows, &ch, ARENA_COUNTER(drops) + cause, packets);
+    flows_count(s->flows, &ch, ARENA_COUNTER(missed_packets) + SAVER_SKIPPED, packets);
+    flows_count(s->flows, &ch, ARENA_COUNTER(saver_skipped), packets);
+    ch.image.flags |= FLOW_GONE; /* the whole slot: a flood is not to fill the table either */
+    (void)flows_empty(s->flows, &ch);
+    return true;
+}
+
+/* Half-open flows go first. What sealing can save is saved before an unnamed flow with a finished handshake goes: its
+ * name may be on its way. A named flow goes only if the disk refuses it. */
 bool savers_room(struct savers *s, bool new_flow)
 {
     uint32_t need = needed(s, new_flow);
-    if (arena_blocks_left(s->flows->arena) > need)
-        return true;
-    if (!seal_early(s))
-        (void)publish_make_room(s->publisher);
+    for (unsigned tries = 0; tries < ROOM_TRIES; tries++) {
+        if (arena_blocks_left(s->flows->arena) > need)
+            return true;
+        if (saver_evict(s, LIST_HALFOPEN, CAUSE_HALFOPEN_EVICTED))
+            continue;
+        if (seal_early(s) || publish_make_room(s->publisher))
+            continue;
+        if (!new_flow || !saver_evict(s, LIST_WAITING, CAUSE_BUDGET))
+            break;
+    }
     return arena_blocks_left(s->flows->arena) > need;
 }
 

@@ -45,69 +45,86 @@ static bool is_named(const struct intake *in, const struct flow *f, const struct
     return f->name != ARENA_NONE && strcmp(arena_name(in->savers->flows->arena, f->name)->uuid.text, uuid->text) == 0;
 }
 
-/* The flow that a claim is about: one that has this name already (*known_r), else the newest unnamed one. */
-static uint32_t find_target(const struct intake *in, const struct claim *cl, uint32_t newest, bool *known_r)
+/* The newest generation that is unnamed and still has its packets, or ARENA_NONE. */
+static uint32_t find_unnamed(const struct intake *in, uint32_t newest)
 {
     const struct flows *fs = in->savers->flows;
-    uint32_t target = ARENA_NONE;
-    *known_r = false;
     for (unsigned n = 0; newest != ARENA_NONE && n < GENERATIONS_LOOKED_AT; n++) {
         const struct flow *f = arena_flow(fs->arena, newest);
-        if (is_named(in, f, &cl->uuid)) {
-            *known_r = true;
+        if (f->name == ARENA_NONE && !(f->flags & FLOW_EMPTY))
             return newest;
-        }
-        if (target == ARENA_NONE && f->name == ARENA_NONE && !(f->flags & FLOW_EMPTY))
-            target = newest;
         newest = fs->priv[newest].older;
     }
-    return target;
+    return ARENA_NONE;
 }
 
-static void keep(struct intake *in, const struct claim *cl)
+static void keep(struct intake *in, const struct claim *cl, bool repeat)
 {
-    missed(in, SAVER_NOTSTARTED, pending_put(in->pending, cl));
+    struct claim kept = *cl;
+    kept.repeat = repeat;
+    missed(in, SAVER_NOTSTARTED, pending_put(in->pending, &kept));
 }
 
-/* wait: a claim that finds no flow waits for one. */
+/* A claim on a key whose newest generation is live and takes no name: it has one, or has waited too long. The claim is
+ * for the next one if this one has ended on the wire, or may do so before the event's own time. */
+static void apply_to_live(struct intake *in, const struct claim *cl, uint32_t idx, struct instant now, bool wait)
+{
+    const struct flow *f = arena_flow(in->savers->flows->arena, idx);
+    bool repeat = is_named(in, f, &cl->uuid);
+    bool may_end_yet = now.ns < cl->at.ns;
+    if (wait && (may_end_yet || (!repeat && saver_ended_on_wire(f))))
+        keep(in, cl, repeat);
+    else if (!repeat)
+        missed(in, f->saver, 1);
+    saver_touch(in->savers, idx, now);
+}
+
+/* wait: a claim that finds no flow waits for one. Only what the deadlines leave at `now` counts: whether an ended
+ * generation is published already is a matter of chance. */
 static void apply(struct intake *in, const struct claim *cl, struct instant now, bool wait)
 {
     struct savers *s = in->savers;
     uint32_t newest = settle_key(in, cl, now);
-    bool known;
-    uint32_t target = find_target(in, cl, newest, &known);
-    if (known) {
-        saver_touch(s, target, now);
-        return;
-    }
-    if (target != ARENA_NONE) {
+    uint32_t target = find_unnamed(in, newest);
+    bool live = newest != ARENA_NONE && !(arena_flow(s->flows->arena, newest)->flags & FLOW_GONE);
+    if (live && (target == ARENA_NONE || is_named(in, arena_flow(s->flows->arena, newest), &cl->uuid))) {
+        apply_to_live(in, cl, newest, now, wait);
+    } else if (target != ARENA_NONE) {
         enum saver_state state = arena_flow(s->flows->arena, target)->saver;
         if (saver_name(s, target, &cl->uuid, cl->yyyymmdd, cl->date_ok, now))
             return;
         missed(in, state, 1);
         savers_refused_uuid(s);
+    } else if (wait) {
+        keep(in, cl, false);
+    }
+}
+
+/* The clock of the first record, the same in every ring: what was told before the capture began is told then. */
+static void note_begin(struct intake *in, struct instant now)
+{
+    const struct arena_state *st = arena_state(in->savers->flows->arena);
+    if (in->begun)
         return;
-    }
-    if (newest != ARENA_NONE) {
-        const struct flow *f = arena_flow(s->flows->arena, newest);
-        bool may_end_yet = now.ns < cl->at.ns && wait;
-        if (!(f->flags & FLOW_GONE) && !saver_ended_on_wire(f) && !may_end_yet) {
-            missed(in, f->saver, 1);
-            saver_touch(s, newest, now);
-            return;
-        }
-    }
-    if (wait)
-        keep(in, cl);
+    in->begun = true;
+    in->begin.ns = st->clock_ns == 0 && st->events_taken == 0 ? now.ns : INT64_MIN;
 }
 
 void intake_advance(struct intake *in, struct instant now)
 {
+    int64_t wait = in->savers->config->uuidwaitduration_ns;
+    if (in->next == in->event_count)
+        return;
+    note_begin(in, now);
     while (in->next < in->event_count && in->events[in->next].due.ns <= now.ns) {
         const struct file_event *ev = &in->events[in->next++];
+        struct instant due = ev->due.ns > in->begin.ns ? ev->due : in->begin;
+        struct claim cl = ev->claim;
+        if (in->begin.ns > INT64_MIN && cl.until.ns < in->begin.ns + wait)
+            cl.until.ns = in->begin.ns + wait;
         arena_set_events_taken(in->savers->flows->arena, in->next);
         counter_add(&in->savers->c->uuids, 1);
-        apply(in, &ev->claim, ev->due, true);
+        apply(in, &cl, due, true);
     }
 }
 
@@ -148,7 +165,8 @@ bool intake_event(struct intake *in, const struct flowevent *ev, bool replayed)
 bool intake_opened(struct intake *in, uint32_t idx, const struct packet *p)
 {
     struct claim cl;
-    if (pending_count(in->pending) == 0 || !pending_take(in->pending, &p->frame.key, p->hash, p->clock, &cl))
+    bool syn = arena_flow(in->savers->flows->arena, idx)->wire & FLOW_WIRE_SYN;
+    if (pending_count(in->pending) == 0 || !pending_take(in->pending, &p->frame.key, p->hash, p->clock, syn, &cl))
         return false;
     if (saver_name(in->savers, idx, &cl.uuid, cl.yyyymmdd, cl.date_ok, p->clock))
         return true;
@@ -160,6 +178,8 @@ bool intake_opened(struct intake *in, uint32_t idx, const struct packet *p)
 /* A claim that named nothing: its connection showed no packet, or the live one has another name. */
 static void count_expired(struct intake *in, const struct claim *cl)
 {
+    if (cl->repeat)
+        return;
     const struct flows *fs = in->savers->flows;
     uint32_t idx = flows_find(fs, cl->hash, &cl->key);
     const struct flow *f = idx == ARENA_NONE ? NULL : arena_flow(fs->arena, idx);

@@ -3,10 +3,10 @@
  * none it waits for the next one (pending.h). A second, different UUID of a live generation is a missed one, unless the
  * wire has shown its end: then it is the next connection's.
  *
- * Events of -uuid.events take effect when packet time reaches Timestamp - uuidwaitduration, whatever else is consumed
- * when: they are applied, in order of time and each as of its own moment, before the next packet, tick or end.
- * Events of the bus take effect when they come.
- * Failure policy: what finds neither flow nor room is counted; nothing an event says is fatal. */
+ * Events of -uuid.events take effect when packet time reaches Timestamp - uuidwaitduration (those from before the
+ * capture at its beginning), whatever else is consumed when: they are applied, in order of time and each as of its own
+ * moment, before the next packet, tick or end. Events of the bus take effect when they come. Failure policy: what finds
+ * neither flow nor room is counted; nothing an event says is fatal. */
 #ifndef SHARD_UUID_INTAKE_H
 #define SHARD_UUID_INTAKE_H
 
@@ -30,6 +30,8 @@ struct intake {
     struct pending *pending;
     struct file_event *events; /* of this shard, by time; NULL = none */
     size_t event_count, next;
+    bool begun;                        /* begin is set */
+    struct instant begin;              /* of the capture, if it began in this life of the shard; else INT64_MIN */
     uint64_t bad[FLOWEVENT_BAD_COUNT]; /* lines of the events file that were refused */
 };
 

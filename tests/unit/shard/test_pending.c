@@ -22,7 +22,7 @@ static struct claim claim_of(uint32_t key, unsigned name, int64_t until)
 static bool take(struct pending *p, uint32_t key, int64_t now, struct claim *out)
 {
     struct claim c = claim_of(key, 0, 0);
-    return pending_take(p, &c.key, c.hash, (struct instant){now}, out);
+    return pending_take(p, &c.key, c.hash, (struct instant){now}, false, out);
 }
 
 static void order_and_expiry(void **state)
@@ -77,11 +77,29 @@ static void bounds(void **state)
     pending_free(p);
 }
 
+static void repeats_are_not_for_fresh_sockets(void **state)
+{
+    (void)state;
+    struct pending *p = pending_new();
+    struct claim again = claim_of(7, 1, 10), other = claim_of(7, 2, 10), out;
+    again.repeat = true;
+    assert_int_equal(pending_put(p, &again), 0);
+    assert_int_equal(pending_put(p, &other), 0);
+    assert_true(pending_take(p, &again.key, again.hash, (struct instant){0}, true, &out));
+    assert_string_equal(out.uuid.text, "u2");
+    assert_false(pending_take(p, &again.key, again.hash, (struct instant){0}, true, &out));
+    again.until.ns = 20; /* told once more: lasts longer */
+    assert_int_equal(pending_put(p, &again), 0);
+    assert_true(take(p, 7, 20, &out));
+    pending_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(order_and_expiry),
         cmocka_unit_test(bounds),
+        cmocka_unit_test(repeats_are_not_for_fresh_sockets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -276,6 +276,35 @@ static void file_events_take_effect_by_packet_time(void **state)
     rig_free(r);
 }
 
+static void a_uuid_told_again_for_a_flow_that_comes_back(void **state)
+{
+    (void)state;
+    struct rig *r = events_rig();
+    r->config.flowtimeout_ns = 5 * SEC;
+    rig_event_line(r, 1, "u", 0);
+    rig_event_line(r, 1, "u", 12 * SEC); /* due at 7 s, when the first still lives */
+    rig_event_line(r, 1, "u", 100 * SEC);
+    rig_event_line(r, 2, "v", -86400 * SEC); /* told long before the capture: told at its beginning */
+    rig_event_line(r, 3, "w", -86400 * SEC);
+    rig_start(r);
+    rig_mark(r, RING_TICK, 0);
+    rig_send(r, &(struct rig_packet){.flow = 1, .at = 0});
+    rig_send(r, &(struct rig_packet){.flow = 2, .at = 4 * SEC});
+    rig_send(r, &(struct rig_packet){.flow = 3, .at = 6 * SEC}); /* too late for it */
+    rig_send(r, &(struct rig_packet){.flow = 1, .at = 16 * SEC, .flags = TCP_ACK});
+    rig_send(r, &(struct rig_packet){.flow = 1, .at = 17 * SEC, .flags = TCP_RST});
+    rig_send(r, &(struct rig_packet){.flow = 1, .at = 100 * SEC, .flags = TCP_ACK});
+    rig_end(r, 100 * SEC);
+    assert_true(rig_exists(r, "data/" RIG_DAY "/u.pcap.gz"));
+    assert_true(rig_exists(r, "data/" RIG_DAY "/u.1.pcap.gz"));
+    assert_true(rig_exists(r, "data/" RIG_DAY "/u.2.pcap.gz"));
+    assert_true(rig_exists(r, "data/2023/11/13/v.pcap.gz"));
+    assert_int_equal(counter_get(&r->page->c.files), 4);
+    assert_int_equal(drops(r, CAUSE_NO_UUID), 1);
+    rig_check_balance(r);
+    rig_free(r);
+}
+
 static void same_uuid_gets_suffixes(void **state)
 {
     (void)state;
@@ -431,6 +460,34 @@ static void no_room(void **state)
     rig_free(r);
 }
 
+/* The first to go are half-open flows, oldest first; the named one keeps all its packets. */
+static void half_open_flows_give_way(void **state)
+{
+    (void)state;
+    static struct rig_packet mine[500];
+    struct rig *r = events_rig();
+    r->budget = ARENA_MIN_BUDGET;
+    r->config.uuidwaitduration_ns = 20 * SEC;
+    rig_event_line(r, 9999, "mine", 0);
+    rig_start(r);
+    for (unsigned i = 0; i < 10000; i++) {
+        rig_send(r, &(struct rig_packet){.flow = (uint16_t)(i % 9000), .at = i, .flags = TCP_SYN, .seq = i});
+        if (i % 20 == 0) {
+            mine[i / 20] =
+                (struct rig_packet){.flow = 9999, .at = i, .flags = TCP_ACK, .wire_len = 900, .seq = i * 9999};
+            rig_send(r, &mine[i / 20]);
+        }
+        rig_run(r);
+    }
+    assert_int_equal(rig_sum_drops(r), drops(r, CAUSE_HALFOPEN_EVICTED));
+    assert_true(rig_sum_drops(r) > 4000);
+    rig_end(r, SEC);
+    rig_check_file(r, RIG_DAY "/mine.pcap.gz", mine, 500);
+    assert_int_equal(drops(r, CAUSE_BUDGET), 0);
+    rig_check_balance(r);
+    rig_free(r);
+}
+
 static void pressure_seals_early(void **state)
 {
     (void)state;
@@ -550,6 +607,7 @@ int main(void)
         cmocka_unit_test(second_uuid_after_the_end_waits),
         cmocka_unit_test(dates_of_events),
         cmocka_unit_test(file_events_take_effect_by_packet_time),
+        cmocka_unit_test(a_uuid_told_again_for_a_flow_that_comes_back),
         cmocka_unit_test(same_uuid_gets_suffixes),
         cmocka_unit_test(hash_names_hide_masked_bits),
         cmocka_unit_test(addresses_are_exempt),
@@ -558,6 +616,7 @@ int main(void)
         cmocka_unit_test(maxflows),
         cmocka_unit_test(bad_records),
         cmocka_unit_test(no_room),
+        cmocka_unit_test(half_open_flows_give_way),
         cmocka_unit_test(pressure_seals_early),
         cmocka_unit_test(stream_equals_buffered),
         cmocka_unit_test(group_commit),
