@@ -5,6 +5,7 @@ A run counts only if the packets in its files, read by the strict reader of the 
 counted drops; anything else raises Unfit. Python's standard library only.
 """
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -81,8 +82,12 @@ class Machine:
             self._savefiles[key] = path
         return self._savefiles[key]
 
+    @contextlib.contextmanager
     def scratch(self):
-        return tempfile.TemporaryDirectory(dir=self.directory)
+        """A directory for one run that other users can pass through, as the shards' user must."""
+        with tempfile.TemporaryDirectory(dir=self.directory) as path:
+            os.chmod(path, 0o755)
+            yield path
 
 
 def run(command, **how):

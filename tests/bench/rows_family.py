@@ -28,14 +28,16 @@ def resident(pid):
 
 
 def resident_with(m, flows, packets, first):
-    """Resident bytes of the family while it holds `flows` flows, fed through a pipe that stays open."""
+    """Resident bytes of the family while it holds `flows` flows, fed through a pipe that stays open. The ring is small,
+    so that all of it has been used either way."""
     with m.scratch() as scratch:
         scratch = pathlib.Path(scratch)
         reader, writer = os.pipe()
         with open(scratch / "log", "wb") as log:
             child = subprocess.Popen([m.shardcap(), "-read", "-", "-datadir", scratch / "data", "-rundir",
                                       scratch / "run", "-shards=1", "-syncinterval=0", "-captureduration=1h",
-                                      "-uuidwaitduration=1h", "-flowtimeout=1h", "-summary", scratch / "summary.json"],
+                                      "-uuidwaitduration=1h", "-flowtimeout=1h", "-ringsize=1MB", "-summary",
+                                      scratch / "summary.json"],
                                      stdin=reader, stdout=log, stderr=log)
         os.close(reader)
         try:

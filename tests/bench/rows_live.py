@@ -91,7 +91,6 @@ class Capture:
 
     def __init__(self, m, space, scratch, *extra):
         self.scratch = pathlib.Path(scratch)
-        os.chmod(scratch, 0o755)
         server = EventServer(self.scratch / "tcpevents.sock", FLOWS)
         server.start()
         self.server = server
