@@ -312,7 +312,8 @@ class Stopping(Base):
         thread.start()
         try:
             run.until(lambda: len(run.files()) == 1, "the file is finished")
-            run.until(lambda: run.metric("pcap_missed_packets_total") > 0, "later packets are discarded")
+            dropped = 'shardcap_dropped_packets_total{cause="capture_limit",class="limit"}'
+            run.until(lambda: run.metrics()[dropped] > 0, "later packets are discarded")
         finally:
             stop.set()
             thread.join()
