@@ -108,7 +108,7 @@ def finish(child, start):
     return Used(time.monotonic() - start, usage.ru_utime + usage.ru_stime, child.returncode)
 
 
-Summary = collections.namedtuple("Summary", "delivered saved lost drops")
+Summary = collections.namedtuple("Summary", "delivered saved lost drops kernel_dropped")
 
 
 def summary(path):
@@ -116,12 +116,20 @@ def summary(path):
     try:
         tree = json.loads(pathlib.Path(path).read_text())
         packets, drops = tree["packets"], tree["drops"]
-        out = Summary(packets["delivered"], packets["saved"], packets["lost"], drops)
+        out = Summary(packets["delivered"], packets["saved"], packets["lost"], drops, tree["kernel"]["dropped"])
     except (OSError, ValueError, KeyError) as e:
         raise Unfit(f"no summary: {e!r}") from e
     if out.saved + sum(drops.values()) != out.delivered:
         raise Unfit(f"delivered {out.delivered} is not saved {out.saved} + drops {drops}")
     return out
+
+
+def losses(told):
+    """Where packets went, in words."""
+    parts = [f"{n:,} {cause}" for cause, n in sorted(told.drops.items())]
+    if told.kernel_dropped:
+        parts.append(f"{told.kernel_dropped:,} kernel")
+    return ", ".join(parts) or "none"
 
 
 def packets_in(datadir):

@@ -140,14 +140,13 @@ def sent(child):
 
 
 def one_rate(m, spaces, rate, seconds, *extra):
-    """Returns (packets a second really sent, packets sent, CPU s of the family, packets saved, bytes on disk)."""
+    """Returns (packets a second really sent, packets sent, CPU s of the family, summary, bytes on disk)."""
     packets = int(rate * seconds)
     with m.scratch() as scratch:
         capture = Capture(m, spaces[1], scratch, *extra)
         out = sent(send(m, spaces[0], packets, rate))
         used, told = capture.stop()
-        return (out["packets_per_second"], packets, used.cpu, told.saved,
-                measure.bytes_in(capture.scratch / "data"))
+        return out["packets_per_second"], packets, used.cpu, told, measure.bytes_in(capture.scratch / "data")
 
 
 def cpu(m):
@@ -155,10 +154,11 @@ def cpu(m):
     with wire() as spaces:
         for codec, goal in (("zlib", 1.0), ("auto", 0.5)):
             runs = sorted((one_rate(m, spaces, rate, seconds, f"-gzip={codec}") for _ in range(m.runs)),
-                          key=lambda r: r[2] / max(r[3], 1))
-            _, packets, used, saved, size = runs[len(runs) // 2]
+                          key=lambda r: r[2] / max(r[3].saved, 1))
+            _, packets, used, told, size = runs[len(runs) // 2]
+            saved = told.saved
             if saved != packets:
-                raise Unfit(f"{saved} of {packets} packets saved")
+                raise Unfit(f"{saved} of {packets} packets saved; drops: {measure.losses(told)}")
             each = used / saved * 1e6
             yield Row("P1", f"CPU s per million packets, live, 1,000 flows with UUIDs, {rate:,} pps, -gzip={codec}",
                       f"{each:.2f} s, {size / saved:.2f} bytes/packet", f"<= {goal} (reference {REFERENCE_CPU})",
@@ -169,9 +169,10 @@ def highest_rate(m):
     best, first_loss = 0, ""
     with wire() as spaces:
         for rate in (50_000, 100_000, 200_000, 400_000, 600_000, 800_000, 1_000_000):
-            real, packets, _, saved, _ = one_rate(m, spaces, rate, m.count(5), "-gzip=auto")
-            if saved != packets:
-                first_loss = f"at {real:,.0f} pps {packets - saved:,} of {packets:,} packets were lost"
+            real, packets, _, told, _ = one_rate(m, spaces, rate, m.count(5), "-gzip=auto")
+            if told.saved != packets:
+                first_loss = (f"at {real:,.0f} pps {packets - told.saved:,} of {packets:,} packets were lost: "
+                              f"{measure.losses(told)}")
                 break
             best = max(best, real)
             if real < 0.9 * rate:
@@ -198,7 +199,8 @@ def flood(m):
         in_files = measure.packets_in(capture.scratch / "data")
         yield Row("P6", f"SYN flood at {rate:,.0f}/s from distinct sources beside 1,000 flows with UUIDs",
                   f"{in_files:,} of {packets:,} packets of the 1,000 flows saved", "all, memory <= budget",
-                  verdict(in_files == packets), f"budget 256 MB, whole family resident at most {most / 1e6:.0f} MB",
+                  verdict(in_files == packets), f"budget 256 MB, whole family resident at most {most / 1e6:.0f} MB; drops of all traffic: "
+                  f"{measure.losses(told)}",
                   {"saved": in_files, "offered": packets, "resident": most, "lost": told.lost})
 
 
