@@ -139,7 +139,7 @@ static bool ask(void *ctx, const char *request, size_t len)
         return false;
     }
     s->refused += inject_refusals(answer, n);
-    bool printed = fwrite(answer, 1, n, stdout) == n && fflush(stdout) == 0;
+    bool printed = fwrite(answer, 1, n, stdout) == n && putchar('\n') != EOF && fflush(stdout) == 0;
     bus_free(answer);
     s->failed = s->failed || !printed;
     return printed;

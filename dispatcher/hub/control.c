@@ -179,6 +179,8 @@ void control_answer(struct control *c, const void *request, size_t len, struct m
     line = trim(line);
     if (is_event(line)) {
         events(c, all, now, answer);
+        if (answer)
+            text_chomp(answer); /* lines are separated, not ended: a person's tool ends what it prints */
         return;
     }
     if (!answer) { /* inject.sock takes events only */

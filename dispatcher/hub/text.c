@@ -60,3 +60,9 @@ void text_free(struct text *t)
     free(t->data);
     *t = (struct text){0};
 }
+
+void text_chomp(struct text *t)
+{
+    if (t->len > 0 && t->data[t->len - 1] == '\n')
+        t->len--;
+}

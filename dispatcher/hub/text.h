@@ -22,4 +22,7 @@ void text_printf(struct text *t, const char *fmt, ...) SC_PRINTF(2, 3);
 void text_clear(struct text *t); /* keeps the memory */
 void text_free(struct text *t);
 
+/* Takes a final newline off. */
+void text_chomp(struct text *t);
+
 #endif

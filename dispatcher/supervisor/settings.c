@@ -169,7 +169,7 @@ static int choose_rundir(struct config *c, const struct flags_request *rq, char 
     }
     (void)rq;
     if (strlen(c->rundir) + sizeof("/inject.sock") > sizeof(((struct sockaddr_un *)NULL)->sun_path))
-        return refuse(error, status_r, EXIT_CONFIG,
+        return refuse(error, status_r, EXIT_USAGE,
                       "flag -rundir: a socket below %s would have a path of more than 107 bytes; choose a shorter one",
                       c->rundir);
     return SC_OK;
@@ -178,7 +178,7 @@ static int choose_rundir(struct config *c, const struct flags_request *rq, char 
 static int check_paths(const struct config *c, char *error, int *status_r)
 {
     if (strlen(c->eventsocket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-        return refuse(error, status_r, EXIT_CONFIG, "flag -tcpinfo.eventsocket: a socket path has at most 107 bytes");
+        return refuse(error, status_r, EXIT_USAGE, "flag -tcpinfo.eventsocket: a socket path has at most 107 bytes");
     return SC_OK;
 }
 

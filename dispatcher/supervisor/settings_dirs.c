@@ -31,6 +31,24 @@ static int make_dir(const struct config *c, const char *path, mode_t mode)
     return 0;
 }
 
+/* The same with its parents. */
+static int make_path(const struct config *c, const char *path, mode_t mode)
+{
+    char part[CONFIG_PATH];
+    if (strlen(path) >= sizeof(part)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    strcpy(part, path);
+    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (make_dir(c, part, mode) != 0)
+            return -1;
+        *slash = '/';
+    }
+    return make_dir(c, part, mode);
+}
+
 /* A real rename without replacing, from staging into datadir. */
 static bool rename_works(int staging, int datadir)
 {
@@ -96,8 +114,8 @@ static int open_staging(struct config *c, struct settings_fds *fds, char *error)
 int dirs_open_data(struct config *c, struct settings_fds *fds, char *error)
 {
     char real[PATH_MAX];
-    if (make_dir(c, c->datadir, 0775) != 0)
-        return failed(error, "flag -datadir: cannot create", c->datadir, "create its parent first");
+    if (make_path(c, c->datadir, 0775) != 0)
+        return failed(error, "flag -datadir: cannot create", c->datadir, "choose a place that you may write to");
     if (!realpath(c->datadir, real))
         return failed(error, "flag -datadir: cannot open", c->datadir, "");
     strcpy(c->datadir, real);

@@ -57,11 +57,11 @@ static json_t *drops(const struct totals *t)
 
 static json_t *build(const struct totals *t, double seconds)
 {
-    return json_pack("{s:{s:o,s:o,s:o,s:o},s:o,s:{s:o,s:o},s:o,s:o,s:{s:o,s:o},s:f}", "packets", "delivered",
-                     number(t->delivered), "saved", number(t->saved), "lost", number(t->lost), "limits",
-                     number(t->limits), "drops", drops(t), "flows", "started", number(t->flows_started), "saved",
-                     number(t->flows_saved), "files", number(t->files), "bytes", number(t->file_bytes), "kernel",
-                     "received", number(t->kernel_received), "dropped", number(t->kernel_dropped), "seconds", seconds);
+    return json_pack("{s:{s:o,s:o,s:o},s:o,s:{s:o,s:o},s:o,s:o,s:{s:o,s:o},s:f}", "packets", "delivered",
+                     number(t->delivered), "saved", number(t->saved), "lost", number(t->lost), "drops", drops(t),
+                     "flows", "started", number(t->flows_started), "saved", number(t->flows_saved), "files",
+                     number(t->files), "bytes", number(t->file_bytes), "kernel", "received", number(t->kernel_received),
+                     "dropped", number(t->kernel_dropped), "seconds", seconds);
 }
 
 int summary_json(const char *path, const struct totals *t, double seconds, const struct config *config, char *error)

@@ -108,8 +108,7 @@ static void hint(struct terminal *t)
     if (config_reads_files(t->config))
         return;
     log_info("no packet yet; watching: %s", t->watching[0] ? t->watching : "no interface");
-    if (t->config->interface_count == 0)
-        log_info("loopback is left out by default; add it with -interface=lo");
+    log_info("loopback is left out by default; -interface=lo captures it");
     log_info("to see something, try: curl http://example.com/");
 }
 

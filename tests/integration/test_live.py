@@ -6,6 +6,7 @@ import pathlib
 import signal
 import socket
 import struct
+import subprocess
 import threading
 import unittest
 
@@ -131,7 +132,7 @@ class Interfaces(Base):
         a, b, c = (netns.Namespace(self) for _ in range(3))
         netns.join(a, b, "one", "veth0", 77)
         netns.join(a, c, "two", "veth0", 78)
-        a.ip("link", "add", "down0", "type", "dummy")
+        a.ip("link", "add", "down0", "type", "veth", "peer", "name", "down1")
         run = family.Family(self, "-uuid.source=hash", namespace=a.name).ready(2)
         self.assertEqual(run.metric("pcap_muxer_interfaces_with_captures"), 2)
         server = traffic.Server(self, a)
@@ -192,7 +193,10 @@ class Interfaces(Base):
     def test_vlan_interface(self):
         a, b = netns.pair(self)
         for space, host in ((a, 1), (b, 2)):
-            space.ip("link", "add", "link", "veth0", "name", "v7", "type", "vlan", "id", "7")
+            try:
+                space.ip("link", "add", "link", "veth0", "name", "v7", "type", "vlan", "id", "7")
+            except subprocess.CalledProcessError:
+                self.skipTest("this kernel has no vlan devices")
             space.ip("addr", "add", f"10.99.0.{host}/24", "dev", "v7")
             space.ip("link", "set", "v7", "up")
         run = family.Family(self, "-interface=v7", "-uuid.source=hash", namespace=a.name).ready()
@@ -255,7 +259,7 @@ class Stopping(Base):
 
     def test_sigterm_without_any_traffic(self):
         a = netns.Namespace(self)
-        a.ip("link", "add", "d0", "type", "dummy")
+        a.ip("link", "add", "d0", "type", "veth", "peer", "name", "d1")
         a.ip("link", "set", "d0", "up")
         run = family.Family(self, "-interface=d0", "-sigtermwait=0s", namespace=a.name).ready()
         self.assertEqual(run.stop(signal.SIGINT), 0, run.log)
@@ -263,7 +267,7 @@ class Stopping(Base):
 
     def test_sigterm_during_start_up(self):
         a = netns.Namespace(self)
-        a.ip("link", "add", "d0", "type", "dummy")
+        a.ip("link", "add", "d0", "type", "veth", "peer", "name", "d1")
         a.ip("link", "set", "d0", "up")
         for _ in range(5):
             run = family.Family(self, "-interface=d0", namespace=a.name)
