@@ -391,7 +391,7 @@ static inline void rig_event_line(struct rig *r, uint16_t flow, const char *uuid
     int n = snprintf(line, sizeof(line),
                      "{\"Event\":0,\"Timestamp\":\"%s\",\"UUID\":\"%s\",\"ID\":{\"SPort\":443,\"DPort\":%u,\"SrcIP\":"
                      "\"192.0.2.77\",\"DstIP\":\"10.1.%u.%u\",\"Interface\":0,\"Cookie\":1}}\n",
-                     time, uuid, 1024u + flow % 60000u, flow >> 8, flow & 255u);
+                     time, uuid, 1024u + flow % 60000u, (unsigned)flow >> 8, flow & 255u);
     if (r->events < 0) {
         snprintf(path, sizeof(path), "%s/events", r->root);
         r->events = open(path, O_RDWR | O_CREAT | O_APPEND, 0600);
