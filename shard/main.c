@@ -222,7 +222,7 @@ static int shard_main(void)
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "-version") == 0) {
-        printf("shardcap-shard %s %s\n", version_text(), version_commit());
+        printf("shardcap-shard %s (%s)\n", version_text(), version_commit());
         return EXIT_DONE;
     }
     if (argc == 2 && strcmp(argv[1], "-layout") == 0) {

@@ -235,7 +235,7 @@ int main(int argc, char **argv)
 {
     static struct dispatcher d;
     if (argc == 2 && strcmp(argv[1], "-version") == 0) {
-        printf("shardcap-dispatcher %s %s\n", version_text(), version_commit());
+        printf("shardcap-dispatcher %s (%s)\n", version_text(), version_commit());
         return EXIT_DONE;
     }
     if (argc == 2 && strcmp(argv[1], "-layout") == 0) {

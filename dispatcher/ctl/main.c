@@ -63,7 +63,7 @@ static int inject(struct arguments *a, const char *rundir)
 static int plain_command(const char *command)
 {
     if (strcmp(command, "version") == 0 || strcmp(command, "-version") == 0 || strcmp(command, "--version") == 0) {
-        printf("shardcapctl %s %s\n", version_text(), version_commit());
+        printf("shardcapctl %s (%s)\n", version_text(), version_commit());
         return EXIT_DONE;
     }
     if (strcmp(command, "help") == 0 || strcmp(command, "-help") == 0 || strcmp(command, "--help") == 0 ||

@@ -13,7 +13,7 @@
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "-version") == 0) {
-        printf("shardcap-hub %s %s\n", version_text(), version_commit());
+        printf("shardcap-hub %s (%s)\n", version_text(), version_commit());
         return EXIT_DONE;
     }
     if (argc == 2 && strcmp(argv[1], "-layout") == 0) {
