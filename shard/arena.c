@@ -177,6 +177,23 @@ const struct flow *arena_flow(const struct arena *a, uint32_t idx)
     return &a->flows[idx];
 }
 
+void arena_prefetch_slot(const struct arena *a, uint32_t idx)
+{
+    const char *p = (const char *)&a->flows[idx < a->g.flow_limit ? idx : 0];
+    for (unsigned i = 0; i < sizeof(struct flow); i += 64)
+        __builtin_prefetch(p + i, 1);
+}
+
+void arena_prefetch_tail(const struct arena *a, uint32_t idx)
+{
+    const struct flow *f = arena_flow(a, idx);
+    if (f->raw_tail >= a->g.block_limit)
+        return;
+    const uint8_t *p = a->blocks + (size_t)f->raw_tail * ARENA_BLOCK + (f->total - f->raw_base) % ARENA_BLOCK;
+    __builtin_prefetch(p, 1);
+    __builtin_prefetch(p + 64, 1); /* a record is about 110 bytes */
+}
+
 const struct flow_name *arena_name(const struct arena *a, uint32_t block)
 {
     if (block >= a->head->block_top)

@@ -159,6 +159,10 @@ uint32_t arena_blocks_left(const struct arena *a);
 const struct flow *arena_flow(const struct arena *a, uint32_t idx);
 const struct flow_name *arena_name(const struct arena *a, uint32_t block);
 
+/* Hints that the slot, then (once the slot is near) the place where its next raw bytes go, will be used soon. */
+void arena_prefetch_slot(const struct arena *a, uint32_t idx);
+void arena_prefetch_tail(const struct arena *a, uint32_t idx);
+
 /* Takes a free slot: *idx_r, and *image_r all zero but generation and the ARENA_NONE fields, stage FLOW_FREE. Nothing
  * is committed. SC_ENOMEM. Undo with arena_flow_return if it is never committed. */
 int arena_flow_take(struct arena *a, uint32_t *idx_r, struct flow *image_r) SC_MUST_CHECK;

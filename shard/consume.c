@@ -7,12 +7,6 @@
 
 #include "shared/log.h"
 
-static struct arena_applied applied_now(const struct consumer *c)
-{
-    return (struct arena_applied){
-        .position = c->ring->pos, .packets = c->ring->packets, .ring_generation = c->ring->shared->generation};
-}
-
 /* Flow time never goes back, whatever a record says. */
 static struct instant clock_of(const struct consumer *c, int64_t clock_ns)
 {
@@ -48,12 +42,13 @@ static void open_flow(struct consumer *c, const struct packet *p)
         (void)saver_name_by_hash(s, idx);
 }
 
-static void on_packet(struct consumer *c, const struct ring_record *rec, const uint8_t *payload)
+static void on_packet(struct consumer *c, const struct taken *t)
 {
     struct savers *s = c->savers;
-    struct packet p = {.rec = rec, .hdr = payload, .hash = rec->flow_hash, .applied = applied_now(c)};
+    const struct ring_record *rec = &t->rec;
+    struct packet p = {.rec = rec, .hdr = t->payload, .hash = rec->flow_hash, .applied = t->applied};
     p.clock = clock_of(c, rec->clock_ns);
-    if (!frame_from_copy(payload, rec->hdr_len, rec->l3_off, rec->l4_off, &p.frame)) {
+    if (!frame_from_copy(p.hdr, rec->hdr_len, rec->l3_off, rec->l4_off, &p.frame)) {
         savers_drop(s, &p.applied, p.clock, CAUSE_BAD_RECORD, 1);
         return;
     }
@@ -72,11 +67,11 @@ static void on_packet(struct consumer *c, const struct ring_record *rec, const u
         saver_packet(s, idx, &p);
 }
 
-static void commit_position(struct consumer *c, struct instant clock)
+static void commit_position(struct consumer *c, const struct taken *t, struct instant clock)
 {
     struct arena *a = c->savers->flows->arena;
     struct arena_change ch = {.flow = ARENA_NONE};
-    arena_set_applied(a, 0, applied_now(c), clock.ns);
+    arena_set_applied(a, 0, t->applied, clock.ns);
     arena_commit(a, &ch);
 }
 
@@ -97,29 +92,31 @@ static void on_addresses(struct consumer *c, const struct ring_record *rec, cons
     savers_addresses(c->savers);
 }
 
-static void on_record(struct consumer *c, const struct ring_record *rec, const uint8_t *payload)
+static void on_record(struct consumer *c, const struct taken *t)
 {
-    struct instant clock;
-    switch (rec->kind) {
+    struct instant clock = clock_of(c, t->lost > 0 ? INT64_MIN : t->rec.clock_ns);
+    if (t->lost > 0) {
+        savers_drop(c->savers, &t->applied, clock, CAUSE_BAD_RECORD, t->lost);
+        return;
+    }
+    switch (t->rec.kind) {
     case RING_PACKET:
-        on_packet(c, rec, payload);
+        on_packet(c, t);
         return;
     case RING_TICK:
-        clock = clock_of(c, rec->clock_ns);
         intake_advance(c->intake, clock);
         savers_advance(c->savers, clock);
-        commit_position(c, clock);
+        commit_position(c, t, clock);
         c->ticked = true;
         return;
     case RING_ADDRESSES:
-        on_addresses(c, rec, payload);
-        commit_position(c, clock_of(c, rec->clock_ns));
+        on_addresses(c, &t->rec, t->payload);
+        commit_position(c, t, clock);
         return;
     case RING_END:
-        clock = clock_of(c, rec->clock_ns);
         intake_advance(c->intake, clock);
         arena_set_ended(c->savers->flows->arena);
-        commit_position(c, clock);
+        commit_position(c, t, clock);
         c->ended = true;
         return;
     default:
@@ -127,23 +124,43 @@ static void on_record(struct consumer *c, const struct ring_record *rec, const u
     }
 }
 
+/* Takes records out of the ring, and brings what they will touch into the cache while others are waited for. */
+static void take_batch(struct consumer *c)
+{
+    int err = SC_OK;
+    c->batch_next = c->batch_count = 0;
+    while (err == SC_OK && c->batch_count < CONSUME_BATCH) {
+        struct taken *t = &c->batch[c->batch_count];
+        t->lost = 0;
+        err = ring_next(c->ring, &t->rec, &t->payload, &t->lost);
+        t->applied = (struct arena_applied){
+            .position = c->ring->pos, .packets = c->ring->packets, .ring_generation = c->ring->shared->generation};
+        if (err == SC_OK)
+            t->lost = 0;
+        if (err == SC_OK || (err == SC_EFORMAT && t->lost > 0))
+            c->batch_count++;
+    }
+    for (unsigned pass = 0; pass < FLOWS_PREFETCH_PASSES; pass++)
+        for (unsigned i = 0; i < c->batch_count; i++)
+            if (c->batch[i].lost == 0 && c->batch[i].rec.kind == RING_PACKET)
+                flows_prefetch(c->savers->flows, c->batch[i].rec.flow_hash, pass);
+}
+
 unsigned consume(struct consumer *c, unsigned most, uint64_t sealed)
 {
-    struct ring_record rec;
-    const uint8_t *payload;
     unsigned n = 0;
     c->savers->sealed = 0;
-    for (; n < most && !c->ended && c->savers->sealed < sealed; n++) {
-        uint64_t lost = 0;
-        int err = ring_next(c->ring, &rec, &payload, &lost);
-        if (err == SC_OK) {
-            on_record(c, &rec, payload);
-        } else if (err == SC_EFORMAT) {
-            struct arena_applied applied = applied_now(c);
-            savers_drop(c->savers, &applied, clock_of(c, INT64_MIN), CAUSE_BAD_RECORD, lost);
-        } else {
-            break;
+    while (n < most && !c->ended && c->savers->sealed < sealed) {
+        if (c->batch_next == c->batch_count) {
+            take_batch(c);
+            if (c->batch_count == 0)
+                break;
         }
+        on_record(c, &c->batch[c->batch_next++]);
+        n++;
     }
+    /* The payloads of a batch stay in the ring until all of it is done; what comes behind END is nothing of ours. */
+    if (n > 0 && (c->batch_next == c->batch_count || c->ended))
+        ring_release(c->ring);
     return n;
 }

@@ -10,6 +10,16 @@
 #include "shard/uuid_intake.h"
 #include "shared/ring.h"
 
+#define CONSUME_BATCH 16u
+
+/* A record that was taken out of the ring and is not in the flows yet. */
+struct taken {
+    struct ring_record rec;
+    const uint8_t *payload;
+    struct arena_applied applied; /* behind it */
+    uint64_t lost;                /* > 0: no record, but so many packets that did not check */
+};
+
 struct consumer {
     /* set by the owner */
     struct savers *savers;
@@ -18,6 +28,10 @@ struct consumer {
     const struct ring_shared *shared; /* flows_global */
     bool ended;                       /* RING_END was seen */
     bool ticked;                      /* a TICK came since the owner last looked */
+
+    /* private */
+    struct taken batch[CONSUME_BATCH];
+    unsigned batch_next, batch_count;
 };
 
 /* Takes at most `most` records, and stops once `sealed` raw bytes have been compressed. Returns how many there were.

@@ -131,6 +131,23 @@ uint32_t flows_find(const struct flows *fs, uint64_t hash, const struct flowkey 
     return flowtable_find(fs->table, hash, key);
 }
 
+void flows_prefetch(const struct flows *fs, uint64_t hash, unsigned pass)
+{
+    if (pass == 0) {
+        flowtable_prefetch(fs->table, hash);
+        return;
+    }
+    uint32_t idx = flowtable_guess(fs->table, hash);
+    if (idx == ARENA_NONE)
+        return;
+    if (pass == 1) {
+        arena_prefetch_slot(fs->arena, idx);
+        __builtin_prefetch(&fs->priv[idx], 1);
+    } else {
+        arena_prefetch_tail(fs->arena, idx);
+    }
+}
+
 static int link_newest(struct flows *fs, uint64_t hash, uint32_t idx, uint32_t older)
 {
     struct flow_private *p = &fs->priv[idx];

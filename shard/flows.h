@@ -68,6 +68,10 @@ void flows_free(struct flows *fs);
 /* The newest generation of the key, or ARENA_NONE. */
 uint32_t flows_find(const struct flows *fs, uint64_t hash, const struct flowkey *key);
 
+/* Brings what a batch of lookups will need into the cache: each pass over the whole batch, pass 0 first. */
+enum { FLOWS_PREFETCH_PASSES = 3 };
+void flows_prefetch(const struct flows *fs, uint64_t hash, unsigned pass);
+
 /* Commits change (whose flow and image are set) for a slot taken by arena_flow_take, makes it the newest generation of
  * its key, and puts it into ACTIVITY, YOUNG and HALFOPEN or WAITING. SC_OK, or SC_ENOMEM with nothing committed (slot
  * and blocks are still the caller's). */

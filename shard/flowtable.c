@@ -88,6 +88,20 @@ uint32_t flowtable_find(const struct flowtable *t, uint64_t hash, const struct f
     return idx != ARENA_NONE ? idx : half_find(t, &t->old, hash, key);
 }
 
+void flowtable_prefetch(const struct flowtable *t, uint64_t hash)
+{
+    __builtin_prefetch(&t->young.entries[(uint32_t)hash & t->young.mask]);
+}
+
+uint32_t flowtable_guess(const struct flowtable *t, uint64_t hash)
+{
+    const struct half *h = &t->young;
+    for (uint32_t i = (uint32_t)hash & h->mask; h->entries[i].slot != EMPTY; i = (i + 1) & h->mask)
+        if (h->entries[i].tag == tag_of(hash))
+            return h->entries[i].slot - 1;
+    return ARENA_NONE;
+}
+
 static void half_put(struct half *h, uint64_t hash, uint32_t slot)
 {
     uint32_t i = (uint32_t)hash & h->mask;

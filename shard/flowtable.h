@@ -22,6 +22,11 @@ void flowtable_free(struct flowtable *t); /* NULL is fine */
 /* The slot whose committed key equals `key`, or ARENA_NONE. */
 uint32_t flowtable_find(const struct flowtable *t, uint64_t hash, const struct flowkey *key);
 
+/* Hints that the hash will be looked up soon. */
+void flowtable_prefetch(const struct flowtable *t, uint64_t hash);
+/* The slot that a lookup will most likely look at, by the tag alone, or ARENA_NONE. */
+uint32_t flowtable_guess(const struct flowtable *t, uint64_t hash);
+
 /* Adds slot idx, whose committed key hashes to `hash` and is not in the table. SC_OK or SC_ENOMEM. */
 int flowtable_insert(struct flowtable *t, uint64_t hash, uint32_t idx) SC_MUST_CHECK;
 

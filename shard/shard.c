@@ -267,7 +267,6 @@ static bool take_records(struct shard *s)
     unsigned n = consume(&s->consumer, RECORDS_PER_STEP, SEALED_PER_STEP);
     if (n == 0)
         return false;
-    ring_release(&s->ring);
     add_word(&s->d.page->progress, n);
     return true;
 }
