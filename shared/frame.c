@@ -63,6 +63,12 @@ bool frame_linktype_known(int linktype)
 
 /* ---- link layer: leaves the cursor at the network header and tells its type ---- */
 
+/* A type field as it came: a value that is no type must not be taken for one of ours. */
+static uint16_t ethertype(unsigned field)
+{
+    return field < ETHERTYPE_LENGTH_BELOW ? (uint16_t)ETHERTYPE_OTHER : (uint16_t)field;
+}
+
 static enum cause llc(struct cursor *c, uint16_t *type)
 {
     const uint8_t *h = cursor_take(c, 3);
@@ -76,7 +82,7 @@ static enum cause llc(struct cursor *c, uint16_t *type)
         return CAUSE_SHORT_FRAME;
     if (snap[0] || snap[1] || snap[2])
         return CAUSE_NOT_TCP;
-    *type = (uint16_t)(snap[3] << 8 | snap[4]);
+    *type = ethertype((unsigned)(snap[3] << 8 | snap[4]));
     return CAUSE_NONE;
 }
 
@@ -152,8 +158,9 @@ static enum cause shims(struct cursor *c, uint16_t *type)
 static enum cause ppp(struct cursor *c, uint16_t *type)
 {
     uint32_t protocol = cursor_u8(c);
-    if (protocol == 0xff) { /* address and control of HDLC framing, not compressed away */
-        cursor_skip(c, 1);
+    if (protocol == 0xff) { /* address and control of HDLC framing, not compressed away (RFC 1662, 3.1) */
+        if (cursor_u8(c) != 3 && !c->failed)
+            return CAUSE_NOT_TCP;
         protocol = cursor_u8(c);
     }
     if (!(protocol & 1)) /* an odd first byte is a compressed protocol field (RFC 1661, 6.5) */
@@ -169,7 +176,7 @@ static enum cause loopback(struct cursor *c, uint16_t *type)
     if (c->failed)
         return CAUSE_SHORT_FRAME;
     if (family > 0xffff)
-        family = family >> 24 | (family >> 8 & 0xff00);
+        family = family >> 24 | (family >> 8 & 0xff00) | (family << 8 & 0xff0000) | family << 24;
     switch (family) {
     case 2:
         *type = ETHERTYPE_IP4;
@@ -201,8 +208,9 @@ static enum cause cooked(struct cursor *c, int linktype, uint16_t *type)
     if (!h)
         return CAUSE_SHORT_FRAME;
     unsigned off = linktype == LINKTYPE_LINUX_SLL ? 14 : 0;
-    *type = (uint16_t)(h[off] << 8 | h[off + 1]);
-    return *type == 4 ? llc(c, type) : CAUSE_NONE; /* 4 = 802.2 LLC follows */
+    unsigned field = (unsigned)(h[off] << 8 | h[off + 1]);
+    *type = ethertype(field);
+    return field == 4 ? llc(c, type) : CAUSE_NONE; /* 4 = 802.2 LLC follows */
 }
 
 static enum cause link_layer(struct cursor *c, int linktype, uint16_t *type)
