@@ -11,7 +11,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include "shared/confine.h"
 
 #define TRIAL "shardcap-trial"
 
@@ -146,6 +149,16 @@ static int lock_run(const struct config *c, struct settings_fds *fds, char *erro
     return SC_OK;
 }
 
+/* Can the user of hub and shards create sockets there? Only a process of that user knows for sure. */
+static bool user_may_write(const struct config *c, const char *dir)
+{
+    int status = 1;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(confine_user(c->uid, c->gid) == SC_OK && access(dir, W_OK | X_OK) == 0 ? 0 : 1);
+    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
 int dirs_open_run(struct config *c, bool temp, struct settings_fds *fds, char *error)
 {
     char bus[CONFIG_PATH + 16];
@@ -167,6 +180,13 @@ int dirs_open_run(struct config *c, bool temp, struct settings_fds *fds, char *e
         return failed(error, "flag -rundir: cannot create", bus, "choose a writable directory");
     if (c->user_switch && (chown(c->rundir, c->uid, c->gid) != 0 || chown(bus, c->uid, c->gid) != 0))
         return failed(error, "flag -rundir: cannot give away", c->rundir, "");
+    if (c->user_switch && !user_may_write(c, bus)) {
+        settings_error(error,
+                       "flag -rundir: the user of hub and shards (uid %u) cannot reach %s; choose a directory that it "
+                       "may pass, or another -user",
+                       (unsigned)c->uid, bus);
+        return SC_EPERM;
+    }
     return SC_OK;
 }
 
