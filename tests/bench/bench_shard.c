@@ -116,7 +116,7 @@ static void set_up(struct bench *b, const char *directory, const char *gzip, con
 /* The next packet of the traffic as the dispatcher would hand it over. False: no room. */
 static bool put(struct bench *b)
 {
-    struct bench_frame in;
+    struct bench_frame in = {0};
     struct frame f;
     int64_t ns = START_NS + (int64_t)b->next * 1000;
     frame_make(&in, (uint32_t)(b->next % b->flows), 3 + (uint32_t)(b->next / b->flows), ns, FRAME_MSS);

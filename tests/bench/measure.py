@@ -44,6 +44,7 @@ class Machine:
         self.programs = pathlib.Path(build) / "tests" / "bench"
         self.runs, self.scale = runs, scale
         self.directory = pathlib.Path(directory)
+        self.lossless = None  # packets a second, once P2 has been taken
         self._savefiles = {}
 
     def count(self, n):

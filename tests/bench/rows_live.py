@@ -9,14 +9,17 @@ import os
 import pathlib
 import signal
 import socket
+import statistics
 import subprocess
 import threading
 import time
 
 import measure
 import need
+import netns
 import rows_family
 from measure import NotMeasured, Row, Unfit, verdict
+from rows_family import wait_until
 
 FLOWS = 1000
 REFERENCE_CPU = "24-28"
@@ -73,25 +76,17 @@ def wire():
             subprocess.run(["ip", "netns", "del", space], stderr=subprocess.DEVNULL, timeout=20)
 
 
-def wait_for(condition, what, seconds=15):
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            raise Unfit(f"waited {seconds} s for {what}")
-        time.sleep(0.02)
-
-
 def capturing(space):
     out = subprocess.run(["ip", "netns", "exec", space, "cat", "/proc/net/packet"], stdout=subprocess.PIPE, timeout=20)
     return out.stdout.count(b"\n") > 1
 
 
 class Capture:
-    """shardcap on the taker's end. Used as a context: starts, and is stopped and checked by stop()."""
+    """shardcap on the taker's end, all flows announced; to be ended by stop() or, when something failed, kill()."""
 
-    def __init__(self, m, space, scratch, *extra):
-        self.scratch = pathlib.Path(scratch)
-        server = EventServer(self.scratch / "tcpevents.sock", FLOWS)
+    def __init__(self, m, space, scratch, *extra, flows=FLOWS):
+        self.scratch, self.space = pathlib.Path(scratch), space
+        server = EventServer(self.scratch / "tcpevents.sock", flows)
         server.start()
         self.server = server
         self.log = open(self.scratch / "log", "wb")
@@ -103,16 +98,30 @@ class Capture:
              self.scratch / "summary.json", "-prometheusx.listen-address=127.0.0.1:0", "-filter.raw=tcp", *extra],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         try:
-            wait_for(lambda: self.child.poll() is not None or capturing(space), "the capture to open")
-            if self.child.poll() is not None:
-                last = (self.scratch / "log").read_text(errors="replace").strip().splitlines()[-1:]
-                raise Unfit(f"shardcap exited with {self.child.returncode}: {' '.join(last)}")
-            wait_for(server.sent.is_set, "a client on the event socket")
-            time.sleep(0.5)  # events are on their way to the shards
+            wait_until(lambda: capturing(space), "the capture to open", self.child)
+            wait_until(server.sent.is_set, "a client on the event socket", self.child)
+            self.port = rows_family.port_of(self.scratch / "log", self.child)
+            wait_until(lambda: self.metric("shardcap_events_total") >= flows, "all events to arrive", self.child)
+            time.sleep(0.5)  # they are on their way to the shards
         except BaseException:
+            self.kill()
+            raise
+
+    def metric(self, name):
+        return netns.inside(self.space, rows_family.metric, self.port, name)
+
+    def shard_pid(self):
+        for pid in pathlib.Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split():
+            if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"shardcap-shard"):
+                return int(pid)
+        raise Unfit("no shard process")
+
+    def kill(self):
+        if self.child.poll() is None:
             self.child.kill()
             self.child.wait()
-            raise
+        self.server.listener.close()
+        self.log.close()
 
     def resident(self):
         return rows_family.resident(self.child.pid)
@@ -127,9 +136,9 @@ class Capture:
         return used, measure.summary(self.scratch / "summary.json")
 
 
-def send(m, space, packets, rate, *extra):
+def send(m, space, packets, rate, *extra, flows=FLOWS):
     return subprocess.Popen(["ip", "netns", "exec", space, m.program("bench_send"), "sender", str(packets), str(rate),
-                             str(FLOWS), *extra], stdout=subprocess.PIPE)
+                             str(flows), *extra], stdout=subprocess.PIPE)
 
 
 def sent(child):
@@ -144,64 +153,139 @@ def one_rate(m, spaces, rate, seconds, *extra):
     packets = int(rate * seconds)
     with m.scratch() as scratch:
         capture = Capture(m, spaces[1], scratch, *extra)
-        out = sent(send(m, spaces[0], packets, rate))
-        used, told = capture.stop()
+        try:
+            out = sent(send(m, spaces[0], packets, rate))
+            used, told = capture.stop()
+        except BaseException:
+            capture.kill()
+            raise
         return out["packets_per_second"], packets, used.cpu, told, measure.bytes_in(capture.scratch / "data")
 
 
 def cpu(m):
     rate, seconds = 100_000, m.count(10)
     with wire() as spaces:
-        for codec, goal in (("zlib", 1.0), ("auto", 0.5)):
+        for codec in ("zlib", "auto"):
             runs = sorted((one_rate(m, spaces, rate, seconds, f"-gzip={codec}") for _ in range(m.runs)),
                           key=lambda r: r[2] / max(r[3].saved, 1))
-            _, packets, used, told, size = runs[len(runs) // 2]
-            saved = told.saved
-            if saved != packets:
-                raise Unfit(f"{saved} of {packets} packets saved; drops: {measure.losses(told)}")
-            each = used / saved * 1e6
-            yield Row("P1", f"CPU s per million packets, live, 1,000 flows with UUIDs, {rate:,} pps, -gzip={codec}",
-                      f"{each:.2f} s, {size / saved:.2f} bytes/packet", f"<= {goal} (reference {REFERENCE_CPU})",
-                      verdict(each <= goal), values={"cpu_s_per_million": each, "bytes": size, "packets": saved})
+            real, packets, used, told, size = runs[len(runs) // 2]
+            if any(r[3].saved != r[1] for r in runs):
+                raise Unfit(f"not all of {packets} packets saved; drops of the median run: {measure.losses(told)}")
+            each = used / told.saved * 1e6
+            yield Row("P1", f"CPU s per million packets, live, 1,000 flows with UUIDs, {real:,.0f} pps, -gzip={codec}",
+                      f"{each:.2f} s, {size / told.saved:.2f} bytes/packet", f"<= 1.0 (reference {REFERENCE_CPU})",
+                      verdict(each <= 1.0), "start and stop of the family included",
+                      {"cpu_s_per_million": each, "bytes": size, "packets": told.saved})
+    yield Row("P1", "the same with ISA-L", "NOT MEASURED", "<= 0.5", note="this build has no ISA-L")
+
+
+RATES = (50_000, 100_000, 200_000, 400_000, 600_000, 800_000, 1_000_000)
+
+
+def search_rate(m, spaces):
+    """(highest rate without a loss in any of the runs, what stopped the search)."""
+    best = 0
+    for rate in RATES:
+        reals = []
+        for _ in range(m.runs):
+            real, packets, _, told, _ = one_rate(m, spaces, rate, m.count(5), "-gzip=auto")
+            if told.saved != packets:
+                return best, (f"at {real:,.0f} pps {packets - told.saved:,} of {packets:,} packets were lost: "
+                              f"{measure.losses(told)}")
+            reals.append(real)
+        best = max(best, min(reals))
+        if min(reals) < 0.9 * rate:
+            return best, "the generator does not reach more on this machine"
+    return best, ""
 
 
 def highest_rate(m):
-    best, first_loss = 0, ""
     with wire() as spaces:
-        for rate in (50_000, 100_000, 200_000, 400_000, 600_000, 800_000, 1_000_000):
-            real, packets, _, told, _ = one_rate(m, spaces, rate, m.count(5), "-gzip=auto")
-            if told.saved != packets:
-                first_loss = (f"at {real:,.0f} pps {packets - told.saved:,} of {packets:,} packets were lost: "
-                              f"{measure.losses(told)}")
-                break
-            best = max(best, real)
-            if real < 0.9 * rate:
-                first_loss = "the generator does not reach more on this machine"
-                break
-    yield Row("P2", "highest offered rate with no packet lost anywhere, generator included", f"{best:,.0f} pps",
-              ">= 800,000 pps (reference < 20,000)", verdict(best >= 800_000), first_loss, {"pps": best})
+        m.lossless, stopped = search_rate(m, spaces)
+    yield Row("P2", "highest offered rate with no packet lost anywhere, generator included", f"{m.lossless:,.0f} pps",
+              ">= 800,000 pps (reference < 20,000)", verdict(m.lossless >= 800_000),
+              f"every one of {m.runs} runs without a loss; {stopped}", {"pps": m.lossless})
+
+
+def killed_once(m, spaces, flows, rate):
+    """(ms from the kill of the only shard to the next packet consumed, packets lost, how, rate)."""
+    packets = int(rate * m.count(10))
+    with m.scratch() as scratch:
+        capture = Capture(m, spaces[1], scratch, "-shards=1", "-gzip=auto", flows=flows)
+        try:
+            source = send(m, spaces[0], packets, rate, flows=flows)
+            consumed = lambda: capture.metric(rows_family.CONSUMED)
+            wait_until(lambda: consumed() > max(flows, 0.4 * packets), "the middle of the traffic", capture.child)
+            pid, start = capture.shard_pid(), time.monotonic()
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "its end", capture.child, every=0.001)
+            before = consumed()
+            wait_until(lambda: consumed() > before, "the next packet", capture.child, every=0.001)
+            took = (time.monotonic() - start) * 1000
+            if source.poll() is not None:
+                raise Unfit("the traffic had ended before the shard was back")
+            real = sent(source)["packets_per_second"]
+            _, told = capture.stop()
+        except BaseException:
+            capture.kill()
+            raise
+        return took, packets - told.saved, measure.losses(told), real
+
+
+def killed(m):
+    with wire() as spaces:
+        if m.lossless is None:
+            m.lossless, _ = search_rate(m, spaces)
+        if m.lossless == 0:
+            raise NotMeasured("no rate without losses was found to take half of")
+        for flows, goal in ((1000, 50), (m.count(100_000), 150)):
+            runs = [killed_once(m, spaces, flows, m.lossless / 2) for _ in range(m.runs)]
+            took, lost = statistics.median(r[0] for r in runs), max(r[1] for r in runs)
+            worst = max(runs, key=lambda r: r[1])
+            yield Row("P12", f"shard killed at {runs[0][3]:,.0f} pps, live, {flows:,} flows: until it consumes again",
+                      f"{took:.0f} ms, {lost:,} packets lost", f"<= {goal} ms, 0", verdict(took <= goal and lost == 0),
+                      f"half of P2; seen through /metrics; worst loss of {m.runs} runs: {worst[2]}",
+                      {"ms": took, "lost": lost, "pps": runs[0][3]})
+
+
+BUDGET, RING = 256e6, 16 << 20
+
+
+def flood_once(m, spaces):
+    seconds = m.count(10)
+    with m.scratch() as scratch:
+        capture = Capture(m, spaces[1], scratch, "-maxheap=256MB", "-flowtimeout=5s", "-shards=1", "-ringsize=16MB",
+                          "-capturebuffer=64MB")
+        try:
+            packets = 20_000 * seconds
+            at_start = most = capture.resident()
+            good = send(m, spaces[0], packets, 20_000)
+            bad = send(m, spaces[0], 200_000 * seconds, 200_000, "syn")
+            while good.poll() is None or bad.poll() is None:
+                most = max(most, capture.resident())
+                time.sleep(0.1)
+            sent(good)
+            rate = sent(bad)["packets_per_second"]
+            _, told = capture.stop()
+        except BaseException:
+            capture.kill()
+            raise
+        # Only the 1,000 flows have names, so whatever is in a file is theirs.
+        return measure.packets_in(capture.scratch / "data"), packets, most, at_start, told, rate
 
 
 def flood(m):
-    seconds = m.count(10)
-    with wire() as spaces, m.scratch() as scratch:
-        capture = Capture(m, spaces[1], scratch, "-maxheap=256MB", "-flowtimeout=5s")
-        packets = 20_000 * seconds
-        good = send(m, spaces[0], packets, 20_000)
-        bad = send(m, spaces[0], 200_000 * seconds, 200_000, "syn")
-        most = 0
-        while good.poll() is None or bad.poll() is None:
-            most = max(most, capture.resident())
-            time.sleep(0.1)
-        sent(good)
-        rate = sent(bad)["packets_per_second"]
-        _, told = capture.stop()
-        in_files = measure.packets_in(capture.scratch / "data")
-        yield Row("P6", f"SYN flood at {rate:,.0f}/s from distinct sources beside 1,000 flows with UUIDs",
-                  f"{in_files:,} of {packets:,} packets of the 1,000 flows saved", "all, memory <= budget",
-                  verdict(in_files == packets), f"budget 256 MB, whole family resident at most {most / 1e6:.0f} MB; drops of all traffic: "
-                  f"{measure.losses(told)}",
-                  {"saved": in_files, "offered": packets, "resident": most, "lost": told.lost})
+    with wire() as spaces:
+        runs = [flood_once(m, spaces) for _ in range(m.runs)]
+    in_files, packets, _, _, told, rate = min(runs, key=lambda r: r[0])
+    most, at_start = max((r[2], r[3]) for r in runs)
+    allowed = BUDGET + RING + at_start  # the capture buffer is mapped and held from the start; the ring fills later
+    yield Row("P6", f"SYN flood at {rate:,.0f}/s from distinct sources beside 1,000 flows with UUIDs",
+              f"{in_files:,} of {packets:,} packets of the 1,000 flows saved, {most / 1e6:.0f} MB",
+              f"all, <= {allowed / 1e6:.0f} MB", verdict(in_files == packets and most <= allowed),
+              f"worst of {m.runs} runs; memory: budget 256 MB + ring 17 + {at_start / 1e6:.0f} at the start, capture "
+              f"buffer included; drops of all traffic: {measure.losses(told)}",
+              {"saved": in_files, "offered": packets, "memory": most, "allowed": allowed, "lost": told.lost})
 
 
-ROWS = [("live CPU", cpu, "P1"), ("live rate", highest_rate, "P2"), ("flood", flood, "P6")]
+ROWS = [("live CPU", cpu, "P1"), ("live rate", highest_rate, "P2"), ("killed", killed, "P12"), ("flood", flood, "P6")]
