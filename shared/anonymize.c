@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { IP4_HEADER = 20, IP6_HEADER = 40, TCP_HEADER = 20, AH_FIXED = 12 };
+enum { IP4_HEADER = 20, IP6_HEADER = 40, TCP_HEADER = 20, AH_FIXED = 12, PROTO_AH = 51 };
 
 static bool is_mapped(const uint8_t *addr)
 {
@@ -90,13 +90,15 @@ static void ip4_header(const struct anonymizer *a, uint8_t *ip, uint32_t len)
 {
     uint32_t header = (uint32_t)(ip[0] & 15) * 4;
     if (header < IP4_HEADER || header > len)
-        header = IP4_HEADER;
+        header = IP4_HEADER; /* nonsense: all behind it is wiped */
     bool valid = checksum(ip, header) == 0;
     mask(a, ip + 12, 4);
     mask(a, ip + 16, 4);
     wipe_ip4_options(ip + IP4_HEADER, header - IP4_HEADER);
-    if (len > header + AH_FIXED)
-        memset(ip + header + AH_FIXED, 0, len - header - AH_FIXED); /* an authentication header's MAC */
+    /* Between header and TCP there can be an authentication header, whose end is a MAC over the addresses. */
+    uint32_t kept = ip[9] == PROTO_AH ? header + AH_FIXED : header;
+    if (kept < len)
+        memset(ip + kept, 0, len - kept);
     ip[10] = ip[11] = 0;
     if (valid) {
         uint16_t sum = checksum(ip, header);
@@ -185,10 +187,13 @@ static bool tcp_option_harmless(uint8_t kind, uint8_t len)
     }
 }
 
+/* len may be short of the header: the copy can be cut at the length of its flow's first header. */
 static void tcp_header(uint8_t *tcp, uint32_t len)
 {
-    uint32_t header = (uint32_t)(tcp[12] >> 4) * 4;
-    tcp[16] = tcp[17] = 0;
+    enum { DATA_OFFSET = 12, CHECKSUM = 16 };
+    for (uint32_t i = CHECKSUM; i < CHECKSUM + 2 && i < len; i++)
+        tcp[i] = 0;
+    uint32_t header = len > DATA_OFFSET ? (uint32_t)(tcp[DATA_OFFSET] >> 4) * 4 : 0;
     if (header > len)
         header = len;
     for (uint32_t off = TCP_HEADER; off < header;) {
@@ -209,14 +214,21 @@ static void tcp_header(uint8_t *tcp, uint32_t len)
 
 void anonymize_header(const struct anonymizer *a, uint8_t *hdr, uint32_t len, uint32_t l3_off, uint32_t l4_off)
 {
-    if (a->mode != ANONYMIZE_NETBLOCK || l3_off >= l4_off || l4_off > len)
+    if (a->mode != ANONYMIZE_NETBLOCK)
         return;
+    if (l3_off >= l4_off || l4_off > len) {
+        memset(hdr, 0, len);
+        return;
+    }
     uint8_t *ip = hdr + l3_off;
     uint32_t ip_len = l4_off - l3_off;
-    if (ip[0] >> 4 == 4 && ip_len >= IP4_HEADER)
+    if (ip[0] >> 4 == 4 && ip_len >= IP4_HEADER) {
         ip4_header(a, ip, ip_len);
-    else if (ip[0] >> 4 == 6 && ip_len >= IP6_HEADER)
+    } else if (ip[0] >> 4 == 6 && ip_len >= IP6_HEADER) {
         ip6_header(a, ip, ip_len);
-    if (len - l4_off >= TCP_HEADER)
-        tcp_header(hdr + l4_off, len - l4_off);
+    } else {
+        memset(ip, 0, len - l3_off);
+        return;
+    }
+    tcp_header(hdr + l4_off, len - l4_off);
 }

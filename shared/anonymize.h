@@ -29,7 +29,8 @@ void anonymize_ip(const struct anonymizer *a, struct ipaddr *ip);
 void anonymize_key(const struct anonymizer *a, struct flowkey *key);
 
 /* Anonymizes a header copy in place. hdr[0..len) is what frame_copy_header made (or a prefix of it cut at the
- * flow's header length); l3_off, l4_off as in struct frame, trusted to lie within len. Mode none: no change. */
+ * flow's header length); l3_off, l4_off as in struct frame. Mode none: no change. Where the offsets or the IP version
+ * do not fit the copy, it is wiped rather than kept. */
 void anonymize_header(const struct anonymizer *a, uint8_t *hdr, uint32_t len, uint32_t l3_off, uint32_t l4_off);
 
 #endif
