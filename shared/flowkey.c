@@ -14,23 +14,29 @@ static bool is_mapped(const uint8_t *addr)
     return memcmp(addr, prefix, sizeof(prefix)) == 0;
 }
 
+/* Inlined with a constant length: a packet's key is made of a few moves, without a call. */
+static inline bool make(struct flowkey *out, unsigned len, const uint8_t *src, uint16_t sport, const uint8_t *dst,
+                        uint16_t dport)
+{
+    int order = memcmp(src, dst, len);
+    bool src_low = order < 0 || (order == 0 && sport <= dport);
+    memset(out, 0, sizeof(*out));
+    memcpy(out->addr[0], src_low ? src : dst, len);
+    memcpy(out->addr[1], src_low ? dst : src, len);
+    out->port[0] = src_low ? sport : dport;
+    out->port[1] = src_low ? dport : sport;
+    out->addr_len = (uint8_t)len;
+    return src_low;
+}
+
 bool flowkey_make(struct flowkey *out, unsigned addr_len, const uint8_t *src, uint16_t sport, const uint8_t *dst,
                   uint16_t dport)
 {
-    if (addr_len == 16 && is_mapped(src) && is_mapped(dst)) {
-        src += 12;
-        dst += 12;
-        addr_len = 4;
-    }
-    int order = memcmp(src, dst, addr_len);
-    bool src_low = order < 0 || (order == 0 && sport <= dport);
-    memset(out, 0, sizeof(*out));
-    memcpy(out->addr[src_low ? 0 : 1], src, addr_len);
-    memcpy(out->addr[src_low ? 1 : 0], dst, addr_len);
-    out->port[src_low ? 0 : 1] = sport;
-    out->port[src_low ? 1 : 0] = dport;
-    out->addr_len = (uint8_t)addr_len;
-    return src_low;
+    if (addr_len == 4)
+        return make(out, 4, src, sport, dst, dport);
+    if (is_mapped(src) && is_mapped(dst))
+        return make(out, 4, src + 12, sport, dst + 12, dport);
+    return make(out, 16, src, sport, dst, dport);
 }
 
 bool flowkey_equal(const struct flowkey *a, const struct flowkey *b)
@@ -42,11 +48,15 @@ uint64_t flowkey_hash(const struct flowkey *key, const struct siphash_key *secre
 {
     /* Both lengths differ, so the two forms never collide by construction. */
     uint8_t bytes[36];
-    size_t n = key->addr_len;
-    memcpy(bytes, key->addr[0], n);
-    memcpy(bytes + n, key->addr[1], n);
-    memcpy(bytes + 2 * n, key->port, 4);
-    return siphash_1_3(secret, bytes, 2 * n + 4);
+    if (key->addr_len == 4) {
+        memcpy(bytes, key->addr[0], 4);
+        memcpy(bytes + 4, key->addr[1], 4);
+        memcpy(bytes + 8, key->port, 4);
+        return siphash_1_3(secret, bytes, 12);
+    }
+    memcpy(bytes, key->addr, 32);
+    memcpy(bytes + 32, key->port, 4);
+    return siphash_1_3(secret, bytes, 36);
 }
 
 const char *flowkey_format(const struct flowkey *key, char out[FLOWKEY_TEXT])

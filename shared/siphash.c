@@ -2,6 +2,9 @@
  * SipHash-c-d with 64-bit output, after the paper's definition. Cannot fail. */
 #include "shared/siphash.h"
 
+#include <endian.h>
+#include <string.h>
+
 struct sip {
     uint64_t v0, v1, v2, v3;
 };
@@ -27,10 +30,23 @@ static void sip_rounds(struct sip *s, int rounds)
     }
 }
 
-static uint64_t le64(const uint8_t *p, size_t n)
+static uint64_t word(const uint8_t *p)
 {
-    uint64_t v = 0;
-    for (size_t i = 0; i < n; i++)
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return le64toh(v);
+}
+
+/* The last 0 to 7 bytes of len, under the length. */
+static uint64_t last_word(const uint8_t *p, size_t left, size_t len)
+{
+    uint64_t v = (uint64_t)len << 56;
+    if (left & 4) {
+        uint32_t half;
+        memcpy(&half, p, sizeof(half));
+        v |= le32toh(half);
+    }
+    for (size_t i = left & 4; i < left; i++)
         v |= (uint64_t)p[i] << 8 * i;
     return v;
 }
@@ -42,12 +58,12 @@ static inline uint64_t siphash(const struct siphash_key *key, const void *data, 
                     key->k0 ^ UINT64_C(0x6c7967656e657261), key->k1 ^ UINT64_C(0x7465646279746573)};
     size_t left = len;
     for (; left >= 8; left -= 8, p += 8) {
-        uint64_t m = le64(p, 8);
+        uint64_t m = word(p);
         s.v3 ^= m;
         sip_rounds(&s, c);
         s.v0 ^= m;
     }
-    uint64_t m = le64(p, left) | (uint64_t)len << 56;
+    uint64_t m = last_word(p, left, len);
     s.v3 ^= m;
     sip_rounds(&s, c);
     s.v0 ^= m;

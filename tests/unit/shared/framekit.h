@@ -58,7 +58,7 @@ static inline void kit_hex(const char *text, struct bytes *out)
         if (n > 0 && end[0] == '*' && end[1] == '(') {
             times = n;
             p = repeat_from = end + 2;
-        } else if (*p == ')') {
+        } else if (*p == ')' && repeat_from) {
             p = --times > 0 ? repeat_from : p + 1;
         } else if (*p == ' ') {
             p++;
