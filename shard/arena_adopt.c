@@ -122,7 +122,9 @@ static bool block_in_use(const struct arena *a, const struct survey *s, uint32_t
     uint32_t owner = a->owners[block];
     if (owner == 0 || owner > a->head->flow_top || a->flows[owner - 1].stage == FLOW_FREE)
         return false;
-    return !s->walked[owner - 1] || s->reached[block / 8] & (1u << block % 8);
+    if (!s->walked[owner - 1] || !s->reached)
+        return true;
+    return s->reached[block / 8] & (1u << block % 8);
 }
 
 static void rebuild_free_lists(struct arena *a, const struct survey *s)

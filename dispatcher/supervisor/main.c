@@ -112,6 +112,7 @@ int main(int argc, char *argv[])
     log_init("shardcap", -1, config.log_level, config.log_format);
     config.report_files = isatty(STDOUT_FILENO) || isatty(STDERR_FILENO);
     raise_fd_limit();
+    supervisor_hold_signals();
     if (settings_check(&config, &request, error, &status) != SC_OK) {
         log_error("%s", error);
         return status;

@@ -161,7 +161,7 @@ static int choose_rundir(struct config *c, const struct flags_request *rq, char 
     const char *xdg = getenv("XDG_RUNTIME_DIR");
     if (!c->rundir[0]) {
         if (geteuid() == 0)
-            strcpy(c->rundir, "/run/shardcap");
+            snprintf(c->rundir, sizeof(c->rundir), "/run/shardcap");
         else if (xdg && *xdg && strlen(xdg) < 64)
             snprintf(c->rundir, sizeof(c->rundir), "%s/shardcap", xdg);
         else

@@ -42,7 +42,7 @@ static int make_path(const struct config *c, const char *path, mode_t mode)
         errno = ENAMETOOLONG;
         return -1;
     }
-    strcpy(part, path);
+    memcpy(part, path, strlen(path) + 1);
     for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (make_dir(c, part, mode) != 0)
@@ -86,7 +86,7 @@ static bool try_staging(struct config *c, struct settings_fds *fds, const char *
     }
     fds->stagingdir = fd;
     if (path != c->stagingdir)
-        strcpy(c->stagingdir, path);
+        memcpy(c->stagingdir, path, strlen(path) + 1);
     return true;
 }
 
@@ -95,7 +95,7 @@ static int open_staging(struct config *c, struct settings_fds *fds, char *error)
     char path[CONFIG_PATH + 16];
     if (c->stagingdir[0]) {
         char asked[CONFIG_PATH];
-        strcpy(asked, c->stagingdir);
+        memcpy(asked, c->stagingdir, sizeof(asked));
         if (make_dir(c, asked, 0775) != 0 || !realpath(asked, path) || !try_staging(c, fds, path))
             return failed(error, "flag -stagingdir: cannot stage files in", asked,
                           "it must be a writable directory on the file system of -datadir");
@@ -121,7 +121,7 @@ int dirs_open_data(struct config *c, struct settings_fds *fds, char *error)
         return failed(error, "flag -datadir: cannot create", c->datadir, "choose a place that you may write to");
     if (!realpath(c->datadir, real))
         return failed(error, "flag -datadir: cannot open", c->datadir, "");
-    strcpy(c->datadir, real);
+    memcpy(c->datadir, real, strlen(real) + 1);
     fds->datadir = open_dir(c->datadir);
     if (fds->datadir < 0)
         return failed(error, "flag -datadir: cannot open", c->datadir, "it must be a directory");
@@ -164,7 +164,7 @@ int dirs_open_run(struct config *c, bool temp, struct settings_fds *fds, char *e
     char bus[CONFIG_PATH + 16];
     fds->temp_rundir = temp;
     if (temp) {
-        strcpy(c->rundir, "/tmp/shardcap-XXXXXX");
+        snprintf(c->rundir, sizeof(c->rundir), "/tmp/shardcap-XXXXXX");
         if (!mkdtemp(c->rundir))
             return failed(error, "cannot create", c->rundir, "");
         if (c->user_switch && chown(c->rundir, c->uid, c->gid) != 0)

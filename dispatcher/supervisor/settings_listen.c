@@ -55,7 +55,7 @@ static int listen_at(const struct addrinfo *ai)
 /* http://ADDR:PORT as a person would type it; a wildcard shows as 127.0.0.1. */
 static void write_url(int fd, char *url, size_t cap)
 {
-    struct sockaddr_storage ss;
+    struct sockaddr_storage ss = {0};
     socklen_t len = sizeof(ss);
     char text[INET6_ADDRSTRLEN] = "127.0.0.1";
     unsigned port = 0;

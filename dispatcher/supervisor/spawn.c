@@ -35,7 +35,7 @@ int spawn_open(struct program *p, const char *name)
         errno = ENAMETOOLONG;
         return SC_ESYS;
     }
-    strcpy(slash + 1, name);
+    memcpy(slash + 1, name, strlen(name) + 1);
     p->fd = open(path, O_PATH | O_CLOEXEC);
     return p->fd < 0 ? SC_ESYS : SC_OK;
 }

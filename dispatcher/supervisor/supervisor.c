@@ -532,6 +532,28 @@ static bool listen_to_signals(struct family *f)
            evloop_on_signal(f->loop, SIGINT, on_signal, f) && evloop_on_signal(f->loop, SIGHUP, on_signal, f);
 }
 
+static void stop_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+}
+
+void supervisor_hold_signals(void)
+{
+    sigset_t set;
+    stop_signals(&set);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static void release_signals(void)
+{
+    sigset_t set;
+    stop_signals(&set);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int supervisor_run(const struct config *config, const struct memory *memory, const struct settings_fds *fds,
                    struct terminal *terminal, const char **reason_r)
 {
@@ -551,6 +573,7 @@ int supervisor_run(const struct config *config, const struct memory *memory, con
         return EXIT_FAILED;
     }
     signal(SIGPIPE, SIG_IGN);
+    release_signals();
     enter(&f, PHASE_STARTING);
     slot_want(&f.hub.slot, now_of(&f));
     for (unsigned i = 0; i < memory->shards; i++)

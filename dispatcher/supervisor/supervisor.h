@@ -9,6 +9,9 @@
 #include "dispatcher/supervisor/settings.h"
 #include "dispatcher/supervisor/terminal.h"
 
+/* Holds back SIGTERM, SIGINT and SIGHUP until supervisor_run takes them: an early one then ends a start in good order. */
+void supervisor_hold_signals(void);
+
 /* Runs until everything has ended. Signals SIGTERM, SIGINT and SIGHUP stop it: the first with the grace of sigtermwait,
  * a second at once. All arguments stay the caller's. Returns the exit status of the family; *reason_r is then a line
  * that says why it is not 0 (static storage), or NULL. */

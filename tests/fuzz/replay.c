@@ -24,6 +24,8 @@ static uint64_t next_random(void) /* xorshift64 */
 
 static void feed(const uint8_t *bytes, size_t n)
 {
+    if (!bytes)
+        abort();
     uint8_t *copy = malloc(n ? n : 1); /* an own allocation of exactly n, so that a sanitizer sees an over-read */
     if (!copy)
         abort();

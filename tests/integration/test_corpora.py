@@ -22,7 +22,17 @@ import strictpcap
 CORPORA = pathlib.Path(os.environ.get("CORPORA") or pathlib.Path(__file__).resolve().parents[3] / "shared/data/corpora")
 
 # name -> why its packets differ from tshark's list
-EXCEPTIONS = {}
+EXCEPTIONS = {
+    # tshark names a header length here that the datagram, or what was captured of it, does not hold.
+    "pcapplusplus/tcp-malformed.pcap": "two TCP headers end behind their datagrams",
+    "tcpdump/beep-oobr.pcap": "a TCP header ends behind its datagram",
+    "tcpdump/heapoverflow-tcp_print.pcap": "a TCP header ends behind its datagram",
+    "tcpdump/mptcp-dss-oobr.pcap": "a TCP header ends behind its datagram",
+    "tcpdump/tcp-auth-heapoverflow.pcap": "a TCP header ends behind its datagram",
+    # Saved here, and not seen as TCP, or shown with another time, by tshark.
+    "tcpdump/bigtcp-ipv6.pcap": "IPv6 payload length 0 without a jumbo option (big TCP): tshark sees no TCP in it",
+    "tcpdump/timestamp_invalid_nano.pcap": "a fraction of more than a second: the readers carry it over differently",
+}
 
 # Layers of tshark that may stand before the one IP header that carries TCP.
 LINK = {"eth", "ethertype", "vlan", "ieee8021ad", "sll", "raw", "null", "ppp", "pppoes", "llc", "mpls", "loop", "frame",
@@ -75,14 +85,15 @@ def difference(path, test):
     """None, or how shardcap and tshark differ about one file."""
     with tempfile.TemporaryDirectory(prefix="shardcap-test-") as work:
         work = pathlib.Path(work)
+        work.chmod(0o755)  # the shards' user passes it on the way to the sockets
         status, _, err = family.run("-read", path, f"-datadir={work}/data", f"-rundir={work}/run",
                                     f"-summary={work}/summary.json", "-uuid.source=hash", "-shards=1",
-                                    "-maxheadersize=65535", "-flowtimeout=1000000h", "-captureduration=1000000h",
+                                    "-maxheadersize=65535", "-flowtimeout=800000h", "-captureduration=800000h",
                                     "-syncinterval=0")
         last = err.strip().splitlines()[-1:] or [""]
         if status == 1 and not readable(path):
             return None
-        if status == 1 and re.search(r"(?i)link-?type", last[0]):
+        if status == 1 and re.search(r"link type is not known", last[0]):
             return None  # refused by name
         if status != 0:
             return f"exit {status}: {last[0]}"
