@@ -59,7 +59,10 @@ static void write_url(int fd, char *url, size_t cap)
     socklen_t len = sizeof(ss);
     char text[INET6_ADDRSTRLEN] = "127.0.0.1";
     unsigned port = 0;
-    if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0 && ss.ss_family == AF_INET) {
+    url[0] = '\0';
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0)
+        return;
+    if (ss.ss_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&ss;
         port = ntohs(in->sin_port);
         if (in->sin_addr.s_addr != htonl(INADDR_ANY))

@@ -68,7 +68,7 @@ static int feed_file(const char *dir, const char *name, uint8_t *buf)
 static int feed_dir(const char *dir)
 {
     uint8_t *buf = malloc(INPUT_MAX);
-    DIR *d = opendir(dir);
+    DIR *d = dir ? opendir(dir) : NULL;
     int failed = 0;
     if (!buf || !d) {
         fprintf(stderr, "%s: %s\n", dir, strerror(errno));
@@ -114,7 +114,7 @@ int main(int argc, char **argv)
         return 0;
     feed(seed, 0);
     int failed = 0;
-    for (int i = 1; i < argc; i++)
+    for (int i = 1; i < argc && argv[i]; i++)
         failed |= feed_dir(argv[i]);
     printf("%s: %u seeds, %u inputs replayed\n", argv[0], seeds, inputs);
     printf("%d passed, %d failed\n", failed ? 0 : 1, failed ? 1 : 0);
