@@ -55,20 +55,24 @@ static int listen_at(const struct addrinfo *ai)
 /* http://ADDR:PORT as a person would type it; a wildcard shows as 127.0.0.1. */
 static void write_url(int fd, char *url, size_t cap)
 {
-    struct sockaddr_storage ss = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } ss = {0};
     socklen_t len = sizeof(ss);
     char text[INET6_ADDRSTRLEN] = "127.0.0.1";
     unsigned port = 0;
     url[0] = '\0';
-    if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0)
+    if (getsockname(fd, &ss.any, &len) != 0)
         return;
-    if (ss.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&ss;
+    if (ss.any.sa_family == AF_INET) {
+        const struct sockaddr_in *in = &ss.v4;
         port = ntohs(in->sin_port);
         if (in->sin_addr.s_addr != htonl(INADDR_ANY))
             inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
     } else {
-        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)&ss;
+        const struct sockaddr_in6 *in = &ss.v6;
         port = ntohs(in->sin6_port);
         if (memcmp(&in->sin6_addr, &in6addr_any, sizeof(in6addr_any)) != 0) {
             inet_ntop(AF_INET6, &in->sin6_addr, text, sizeof(text));

@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -48,10 +47,9 @@ static void redraw(void *ctx)
 
 struct terminal *terminal_new(int fd, const struct config *config, const char *url)
 {
-    struct terminal *t = calloc(1, sizeof(*t));
-    if (!t)
-        log_fatal(1, "out of memory");
-    t->fd = fd;
+    static struct terminal only; /* a process has one */
+    struct terminal *t = &only;
+    *t = (struct terminal){.fd = fd};
     t->status = isatty(fd) == 1;
     t->paths = config->report_files;
     t->config = config;
@@ -68,7 +66,6 @@ void terminal_free(struct terminal *t)
         return;
     wipe(t);
     log_set_hooks(NULL, NULL, NULL);
-    free(t);
 }
 
 /* 5120 -> "5,120" */
