@@ -48,6 +48,10 @@ libs_ctl := -lnanomsg
 libs_shard := -lnanomsg -levent_core -ljansson -lz -lcap
 libs_all := -lnanomsg -levent -lpcap -ljansson -lz -lcap
 
+# One short line per step; V=1 shows the commands.
+Q := $(if $(V),,@)
+say = @$(if $(V),:,printf '  %s  %s\n' $(1) $(2))
+
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 ALL_ROOMS := shared shard $(ROOMS)
 $(foreach r,$(ALL_ROOMS),$(eval lib_$(r) := $(BUILD)/lib/lib$(r).a))
@@ -67,7 +71,8 @@ endif
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 # The commit is compiled into one object, which is rebuilt only when the commit changes.
 $(BUILD)/obj/shared/version.o: CPPFLAGS += -DSC_VERSION='"$(VERSION)"' -DSC_COMMIT='"$(COMMIT)"'
@@ -82,14 +87,15 @@ define archive_rule
 $(lib_$(1)): $(filter-out %/main.o,$(call objs,$(src_$(1))))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(Q)ar rcs $$@ $$^
 endef
 $(foreach r,$(ALL_ROOMS),$(eval $(call archive_rule,$(r))))
 
 define program_rule
 $(BIN)/$(program_$(1)): $(filter %/main.o,$(call objs,$(src_$(1)))) $(lib_$(1)) $(lib_shared)
 	@mkdir -p $$(@D)
-	$(CC) $(LDFLAGS) $$^ -Wl,--as-needed $(libs_$(1)) -o $$@
+	$$(call say,LD,$$@)
+	$$(Q)$(CC) $(LDFLAGS) $$^ -Wl,--as-needed $(libs_$(1)) -o $$@
 endef
 $(foreach r,shard $(ROOMS),$(eval $(call program_rule,$(r))))
 
@@ -100,14 +106,17 @@ unit_bin := $(patsubst %.c,$(BUILD)/%,$(unit_src))
 
 $(BUILD)/tests/unit/shared/%: $(BUILD)/obj/tests/unit/shared/%.o $(lib_shared)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $^ -Wl,--as-needed -lcmocka $(libs_all) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -Wl,--as-needed -lcmocka $(libs_all) -o $@
 $(BUILD)/tests/unit/shard/%: $(BUILD)/obj/tests/unit/shard/%.o $(lib_shard) $(lib_shared)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $^ -Wl,--as-needed -lcmocka $(libs_all) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -Wl,--as-needed -lcmocka $(libs_all) -o $@
 define unit_rule
 $(BUILD)/tests/unit/dispatcher/$(1)/%: $(BUILD)/obj/tests/unit/dispatcher/$(1)/%.o $(lib_$(1)) $(lib_shared)
 	@mkdir -p $$(@D)
-	$(CC) $(LDFLAGS) $$^ -Wl,--as-needed -lcmocka $(libs_all) -o $$@
+	$$(call say,LD,$$@)
+	$$(Q)$(CC) $(LDFLAGS) $$^ -Wl,--as-needed -lcmocka $(libs_all) -o $$@
 endef
 $(foreach r,$(ROOMS),$(eval $(call unit_rule,$(r))))
 .SECONDARY:
@@ -116,13 +125,15 @@ $(foreach r,$(ROOMS),$(eval $(call unit_rule,$(r))))
 stress_bin := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/stress/*.c))
 $(BUILD)/tests/stress/%: $(BUILD)/obj/tests/stress/%.o $(lib_shared)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
 
 # Benchmark programs; each prints one line of JSON, bench.py runs them and makes the table.
 bench_bin := $(patsubst %.c,$(BUILD)/%,$(filter-out %/frames.c,$(wildcard tests/bench/*.c)))
 $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/obj/tests/bench/frames.o $(lib_shard) $(lib_shared)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
 
 # Fuzz targets: here linked with a replay of their seeds; `make fuzz` gives them to libFuzzer.
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -131,7 +142,8 @@ fuzz_bin := $(addprefix $(BUILD)/tests/fuzz/,$(FUZZ_TARGETS))
 
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(lib_shard) $(lib_shared)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
 
 .PHONY: test-programs unit stress
 ifeq ($(AS_CALLER),)

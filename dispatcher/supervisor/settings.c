@@ -65,6 +65,33 @@ static bool env_id(const char *name, unsigned *out)
     return *end == '\0' && v < UINT_MAX;
 }
 
+/* Does our user namespace know the id (user_namespaces(7))? An unprivileged one maps the caller alone. */
+static bool mapped(const char *map, unsigned id)
+{
+    unsigned long long inside, outside, count;
+    bool found = false;
+    FILE *f = fopen(map, "re");
+    if (!f)
+        return true; /* no namespaces here */
+    while (!found && fscanf(f, "%llu %llu %llu", &inside, &outside, &count) == 3)
+        found = id >= inside && id - inside < count;
+    fclose(f);
+    return found;
+}
+
+/* The chosen user, unless our namespace does not know it: then we stay who we are there, without capabilities. */
+static int settle_user(struct config *c, const struct flags_request *rq, char *error, int *status_r)
+{
+    if (mapped("/proc/self/uid_map", c->uid) && mapped("/proc/self/gid_map", c->gid))
+        return SC_OK;
+    if (rq->user[0])
+        return refuse(error, status_r, EXIT_CONFIG, "flag -user: this user namespace does not know %s", rq->user);
+    c->uid = geteuid();
+    c->gid = getegid();
+    c->user_switch = false;
+    return SC_OK;
+}
+
 static int choose_user(struct config *c, const struct flags_request *rq, char *error, int *status_r)
 {
     struct stat st;
@@ -93,7 +120,7 @@ static int choose_user(struct config *c, const struct flags_request *rq, char *e
     } else if (!take_user(c, getpwnam("shardcap")) && !take_user(c, getpwnam("nobody"))) {
         return refuse(error, status_r, EXIT_CONFIG, "no user shardcap or nobody; name one with -user");
     }
-    return SC_OK;
+    return settle_user(c, rq, error, status_r);
 }
 
 /* ---- memory ---- */
