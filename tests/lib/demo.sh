@@ -8,6 +8,28 @@
 # Failure policy: anything that is missing is named, exit 1.
 set -eu
 
+show() { # show WORK : the tree of files, and one flow packet by packet
+    local work=$1 one
+    echo
+    echo "one file per flow, named by its UUID:"
+    (cd "$work" && find data -name '*.pcap.gz' -printf '%p %s bytes\n' | sort | awk '
+        { bytes += $2; if (NR <= 8) print "  " $0 } END { print "  .. " NR " files, " bytes " bytes in all" }')
+
+    # The shortest conversation: the first file by size that holds more than a handful of packets.
+    one=$(find "$work/data" -name '*.pcap.gz' -size +0 -printf '%s %p\n' | sort -n | awk 'NR == 2 { print $2 }')
+    echo
+    echo "and ${one#"$work/"}, packet by packet (headers only: the payload never reaches the disk):"
+    if command -v tcpdump >/dev/null; then
+        gzip -dc "$one" | tcpdump -n -r - 2>/dev/null
+    elif command -v tshark >/dev/null; then
+        tshark -n -r "$one" 2>/dev/null
+    else
+        echo "  (tcpdump is not installed: make deps-test)"
+    fi
+    echo
+    echo "the files are in $work/data"
+}
+
 bin=$(realpath "$1")
 if [ "${2:-}" != inside ]; then
     for tool in unshare ip curl python3; do
@@ -20,11 +42,14 @@ if [ "${2:-}" != inside ]; then
         echo "user namespaces are not allowed here (sysctl kernel.unprivileged_userns_clone or a container's seccomp)" >&2
         exit 1
     }
-    exec unshare -Urnm --fork --kill-child bash "$0" "$bin" inside
+    work=$(mktemp -d /tmp/shardcap-demo.XXXXXX)
+    unshare -Urnm --fork --kill-child bash "$0" "$bin" inside "$work"
+    show "$work" # out here: in there tcpdump takes itself for root and fails to become somebody else
+    exit
 fi
+work=$3
 
 PATH=$PATH:/usr/sbin:/sbin
-work=$(mktemp -d /tmp/shardcap-demo.XXXXXX)
 mkdir "$work/www"
 head -c 2000 /dev/zero >"$work/www/small"
 head -c 50000000 /dev/zero >"$work/www/large"
@@ -71,22 +96,4 @@ kill -TERM $capture
 wait $capture
 cat "$work/log"
 
-echo
-echo "one file per flow, named by its UUID:"
-(cd "$work" && find data -name '*.pcap.gz' -printf '%p %s bytes\n' | sort | awk '
-    { bytes += $2; if (NR <= 8) print "  " $0 } END { print "  .. " NR " files, " bytes " bytes in all" }')
-
-# The shortest conversation: the first file by size that holds more than a handful of packets.
-one=$(find "$work/data" -name '*.pcap.gz' -size +0 -printf '%s %p\n' | sort -n | awk 'NR == 2 { print $2 }')
-echo
-echo "and ${one#"$work/"}, packet by packet (headers only: the payload never reaches the disk):"
-if command -v tcpdump >/dev/null; then
-    gzip -dc "$one" | tcpdump -n -r - 2>/dev/null
-elif command -v tshark >/dev/null; then
-    tshark -n -r "$one" 2>/dev/null
-else
-    echo "  (tcpdump is not installed: make deps-test)"
-fi
 rm -rf "$work/www"
-echo
-echo "the files are in $work/data"
