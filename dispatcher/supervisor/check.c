@@ -2,6 +2,7 @@
  * See check.h. Creates nothing. */
 #include "dispatcher/supervisor/check.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -47,6 +48,17 @@ static void list(FILE *out, const char *flag, const char *none, unsigned count, 
     fprintf(out, "%s\n", count ? "" : none);
 }
 
+static void exempt(FILE *out, const struct anonymizer *a)
+{
+    char text[INET6_ADDRSTRLEN];
+    fputs("-anonymize.exempt = ", out);
+    for (uint32_t i = 0; i < a->exempt_count; i++) {
+        const struct ipaddr *ip = &a->exempt[i];
+        fprintf(out, "%s%s", i ? "," : "", inet_ntop(ip->len == 4 ? AF_INET : AF_INET6, ip->bytes, text, sizeof(text)));
+    }
+    fprintf(out, "%s\n", a->exempt_count ? "" : "local addresses, none with -read");
+}
+
 static void sources(FILE *out, uint32_t bits)
 {
     static const char *const names[] = {"eventsocket", "kernel", "hash", "events"};
@@ -63,6 +75,8 @@ static void sources(FILE *out, uint32_t bits)
 static void settings(FILE *out, const struct config *c)
 {
     static const char *const gzip[] = {"auto", "small", "fast", "zlib", "none"};
+    static const char *const level[] = {"debug", "info", "warn", "error"};
+    static const char *const format[] = {"text", "json"};
     fprintf(out, "-datadir = %s\n", c->datadir);
     duration(out, "-captureduration", c->captureduration_ns);
     duration(out, "-uuidwaitduration", c->uuidwaitduration_ns);
@@ -73,13 +87,16 @@ static void settings(FILE *out, const struct config *c)
     list(out, "-interface", "all that are up", c->interface_count, c->interfaces[0], INTERFACE_NAME);
     fprintf(out, "-maxidleram = %" PRIu64 "\n-maxheap = %" PRIu64 "\n", c->maxidleram, c->maxheap);
     fprintf(out, "-anonymize.ip = %s\n", c->anonymizer.mode == ANONYMIZE_NONE ? "none" : "netblock");
+    exempt(out, &c->anonymizer);
     fprintf(out, "-tcpinfo.eventsocket = %s\n", c->eventsocket[0] ? c->eventsocket : "none");
     fprintf(out, "-prometheusx.listen-address = %s\n", c->listen_address[0] ? c->listen_address : "none");
     list(out, "-read", "none (live capture)", c->savefile_count, c->savefiles[0], CONFIG_PATH);
     fprintf(out, "-shards = %u\n", c->shards);
     sources(out, c->uuid_sources);
     fprintf(out, "-uuid.events = %s\n", c->uuid_events[0] ? c->uuid_events : "none");
-    fprintf(out, "-rundir = %s\n-stagingdir = %s\n", c->rundir, c->stagingdir[0] ? c->stagingdir : "beside -datadir");
+    fprintf(out, "-uuid-prefix-file = %s%s\n", c->uuid_prefix.text[0] ? "prefix " : "none", c->uuid_prefix.text);
+    fprintf(out, "-rundir = %s\n-stagingdir = %s\n", c->rundir[0] ? c->rundir : "a temporary one",
+            c->stagingdir[0] ? c->stagingdir : "beside -datadir");
     fprintf(out, "-ringsize = %" PRIu64 "\n-capturebuffer = %" PRIu64 "\n", c->ringsize, c->capturebuffer);
     fprintf(out, "-filter%s = %s\n", c->filter_raw ? ".raw" : "", c->filter[0] ? c->filter : "none");
     fprintf(out, "-gzip = %s\n", gzip[c->gzip]);
@@ -87,6 +104,7 @@ static void settings(FILE *out, const struct config *c)
     fprintf(out, "-user = uid %u gid %u%s\n", (unsigned)c->uid, (unsigned)c->gid,
             c->user_switch ? "" : " (the caller)");
     fprintf(out, "-summary = %s\n", c->summary[0] ? c->summary : "none");
+    fprintf(out, "-log.level = %s\n-log.format = %s\n", level[c->log_level], format[c->log_format]);
 }
 
 static void amount(FILE *out, const char *what, uint64_t bytes)

@@ -57,12 +57,11 @@ static bool take_user(struct config *c, const struct passwd *pw)
 static bool env_id(const char *name, unsigned *out)
 {
     const char *text = getenv(name);
-    char *end;
-    if (!text || !*text)
+    if (!text || !*text || strlen(text) > 10 || text[strspn(text, "0123456789")])
         return false;
-    unsigned long v = strtoul(text, &end, 10);
+    unsigned long v = strtoul(text, NULL, 10);
     *out = (unsigned)v;
-    return *end == '\0' && v < UINT_MAX;
+    return v < UINT_MAX; /* (uid_t)-1 means "leave it" */
 }
 
 /* Does our user namespace know the id (user_namespaces(7))? An unprivileged one maps the caller alone. */
@@ -114,12 +113,12 @@ static int choose_user(struct config *c, const struct flags_request *rq, char *e
     } else if (stat(c->datadir, &st) == 0) {
         c->uid = st.st_uid;
         c->gid = st.st_gid;
-        if (c->uid == 0)
-            log_warn("hub and shards run as root without capabilities, because %s is root's; choose a user with -user",
-                     c->datadir);
     } else if (!take_user(c, getpwnam("shardcap")) && !take_user(c, getpwnam("nobody"))) {
         return refuse(error, status_r, EXIT_CONFIG, "no user shardcap or nobody; name one with -user");
     }
+    if (c->uid == 0 && !rq->user[0])
+        log_warn("hub and shards run as root without capabilities, because %s; choose a user with -user",
+                 getenv("SUDO_UID") ? "root called sudo" : "the datadir is root's");
     return settle_user(c, rq, error, status_r);
 }
 
@@ -146,7 +145,7 @@ static int fit_memory(struct config *c, char *error, int *status_r)
 static int check_readable(const char *flag, const char *path, char *error, int *status_r)
 {
     struct stat st;
-    if (access(path, R_OK) != 0 || stat(path, &st) != 0)
+    if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) != 0 || stat(path, &st) != 0)
         return refuse(error, status_r, EXIT_FAILED, "flag %s: cannot read %s: %s", flag, path, strerror(errno));
     if (S_ISDIR(st.st_mode))
         return refuse(error, status_r, EXIT_FAILED, "flag %s: %s is a directory", flag, path);
@@ -164,14 +163,9 @@ static void list_interfaces(char *out, size_t cap)
         if_freenameindex(all);
 }
 
-static int check_inputs(const struct config *c, char *error, int *status_r)
+static int check_interfaces(const struct config *c, char *error, int *status_r)
 {
     char names[512];
-    for (unsigned i = 0; i < c->savefile_count; i++)
-        if (strcmp(c->savefiles[i], "-") != 0 && check_readable("-read", c->savefiles[i], error, status_r) != SC_OK)
-            return SC_EINVAL;
-    if (c->uuid_events[0] && check_readable("-uuid.events", c->uuid_events, error, status_r) != SC_OK)
-        return SC_EINVAL;
     for (unsigned i = 0; i < c->interface_count; i++)
         if (if_nametoindex(c->interfaces[i]) == 0) {
             list_interfaces(names, sizeof(names));
@@ -181,20 +175,76 @@ static int check_inputs(const struct config *c, char *error, int *status_r)
     return SC_OK;
 }
 
+static int check_inputs(const struct config *c, char *error, int *status_r)
+{
+    for (unsigned i = 0; i < c->savefile_count; i++)
+        if (strcmp(c->savefiles[i], "-") != 0 && check_readable("-read", c->savefiles[i], error, status_r) != SC_OK)
+            return SC_EINVAL;
+    if (c->uuid_events[0] && check_readable("-uuid.events", c->uuid_events, error, status_r) != SC_OK)
+        return SC_EINVAL;
+    return check_interfaces(c, error, status_r);
+}
+
+/* A path that may be missing, but if it is there must be a directory. */
+static int check_directory(const char *flag, const char *path, char *error, int *status_r)
+{
+    struct stat st;
+    if (path[0] && stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+        return refuse(error, status_r, EXIT_FAILED, "flag %s: %s is not a directory", flag, path);
+    return SC_OK;
+}
+
+/* The summary is written at the end, when it is too late to ask for another place. */
+static int check_summary(const struct config *c, char *error, int *status_r)
+{
+    struct stat st;
+    char dir[CONFIG_PATH] = ".";
+    const char *slash = strrchr(c->summary, '/');
+    if (!c->summary[0])
+        return SC_OK;
+    if (slash)
+        snprintf(dir, sizeof(dir), "%.*s", slash == c->summary ? 1 : (int)(slash - c->summary), c->summary);
+    bool there = stat(c->summary, &st) == 0;
+    if (there && S_ISDIR(st.st_mode))
+        return refuse(error, status_r, EXIT_FAILED, "flag -summary: %s is a directory; name a file", c->summary);
+    const char *written = there && !S_ISREG(st.st_mode) ? c->summary : dir; /* a pipe or device is written in place */
+    if (faccessat(AT_FDCWD, written, W_OK, AT_EACCESS) != 0)
+        return refuse(error, status_r, EXIT_FAILED, "flag -summary: cannot write %s: %s", c->summary, strerror(errno));
+    return SC_OK;
+}
+
+static int check_outputs(const struct config *c, char *error, int *status_r)
+{
+    char host[256];
+    unsigned port;
+    if (c->listen_address[0] && settings_split_address(c->listen_address, host, &port) != SC_OK)
+        return refuse(error, status_r, EXIT_USAGE, SETTINGS_BAD_ADDRESS, c->listen_address);
+    if (check_directory("-datadir", c->datadir, error, status_r) != SC_OK ||
+        check_directory("-stagingdir", c->stagingdir, error, status_r) != SC_OK)
+        return SC_EINVAL;
+    return check_summary(c, error, status_r);
+}
+
 /* ---- rundir ---- */
+
+static bool takes_temporary_rundir(const struct config *c, const struct flags_request *rq)
+{
+    return config_reads_files(c) && !rq->rundir_given;
+}
 
 static int choose_rundir(struct config *c, const struct flags_request *rq, char *error, int *status_r)
 {
     const char *xdg = getenv("XDG_RUNTIME_DIR");
-    if (!c->rundir[0]) {
+    if (takes_temporary_rundir(c, rq)) {
+        c->rundir[0] = '\0'; /* made when it is opened; its path is short */
+    } else if (!c->rundir[0]) {
         if (geteuid() == 0)
             snprintf(c->rundir, sizeof(c->rundir), "/run/shardcap");
-        else if (xdg && *xdg && strlen(xdg) < 64)
+        else if (xdg && *xdg)
             snprintf(c->rundir, sizeof(c->rundir), "%s/shardcap", xdg);
         else
             snprintf(c->rundir, sizeof(c->rundir), "/tmp/shardcap-%u", (unsigned)geteuid());
     }
-    (void)rq;
     if (strlen(c->rundir) + sizeof("/inject.sock") > sizeof(((struct sockaddr_un *)NULL)->sun_path))
         return refuse(error, status_r, EXIT_USAGE,
                       "flag -rundir: a socket below %s would have a path of more than 107 bytes; choose a shorter one",
@@ -237,6 +287,8 @@ int settings_check(struct config *c, const struct flags_request *rq, char *error
     if (!err)
         err = check_inputs(c, error, status_r);
     if (!err)
+        err = check_outputs(c, error, status_r);
+    if (!err)
         err = fit_memory(c, error, status_r);
     if (!err)
         err = choose_rundir(c, rq, error, status_r);
@@ -245,20 +297,44 @@ int settings_check(struct config *c, const struct flags_request *rq, char *error
     return err;
 }
 
+/* Into fresh memory; -1 with errno. */
+static int copy_events(int fd)
+{
+    char buf[65536];
+    ssize_t n, done;
+    int copy = memfd_create("events", MFD_CLOEXEC);
+    if (copy < 0)
+        return -1;
+    while ((n = read(fd, buf, sizeof(buf))) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        for (done = 0; done < n;) {
+            ssize_t put = write(copy, buf + done, (size_t)(n - done));
+            if (put < 0)
+                break;
+            done += put;
+        }
+        if (n < 0 || done < n) {
+            int why = errno;
+            close(copy);
+            errno = why;
+            return -1;
+        }
+    }
+    return copy;
+}
+
 /* A pipe is copied, because every shard reads the file for itself. */
 static int open_events(const char *path)
 {
     struct stat st;
-    char buf[65536];
-    ssize_t n;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) != 0 || S_ISREG(st.st_mode))
         return fd;
-    int copy = memfd_create("events", MFD_CLOEXEC);
-    while (copy >= 0 && (n = read(fd, buf, sizeof(buf))) > 0)
-        if (write(copy, buf, (size_t)n) != n)
-            break;
+    int copy = copy_events(fd);
+    int why = errno;
     close(fd);
+    errno = why;
     return copy;
 }
 
@@ -281,7 +357,7 @@ static int open_inputs(const struct config *c, struct settings_fds *fds, char *e
 int settings_open(struct config *c, const struct flags_request *rq, struct settings_fds *fds, char *error,
                   int *status_r)
 {
-    bool temp = config_reads_files(c) && !rq->rundir_given;
+    bool temp = takes_temporary_rundir(c, rq);
     memset(fds, 0, sizeof(*fds));
     fds->http = fds->datadir = fds->stagingdir = fds->events = fds->lock = -1;
     *status_r = EXIT_FAILED;

@@ -38,6 +38,10 @@ void settings_error(char *error, const char *fmt, ...) SC_PRINTF(2, 3);
  * memory.limit_in_bytes) says so. root is "/" (or a tree made by a test). 0 if nothing can be read. */
 uint64_t settings_memory(const char *root);
 
+/* The line about a metrics address that is none; takes the address. */
+#define SETTINGS_BAD_ADDRESS                                                                                           \
+    "flag -prometheusx.listen-address: \"%s\" is not HOST:PORT; use for example :9990, 127.0.0.1:0 or [::1]:9990"
+
 /* "HOST:PORT" in Go's form -> host ("" = any) and port. SC_OK or SC_EFORMAT. */
 int settings_split_address(const char *address, char host[256], unsigned *port_r);
 

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * See settings_dirs.h. The supervisor walks the paths, with the rights of the caller; the others get directory fds, so
- * that a shard of another user never needs to pass a home of mode 0700. */
+ * that a shard of another user never needs to pass a home of mode 0700.
+ * What the user may write to is not trusted by a supervisor that is root: nothing is given away through a path that may
+ * have become a link, and no file is opened through one. */
 #include "dispatcher/supervisor/settings_dirs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,28 +19,44 @@
 
 #include "shared/confine.h"
 
-#define TRIAL "shardcap-trial"
-
 static int failed(char *error, const char *what, const char *path, const char *remedy)
 {
     settings_error(error, "%s %s: %s%s%s", what, path, strerror(errno), *remedy ? "; " : "", remedy);
     return SC_ESYS;
 }
 
-/* mkdir; what was made here belongs to the user. */
-static int make_dir(const struct config *c, const char *path, mode_t mode)
+/* fd may be O_PATH. 0, or -1 with errno. */
+static int give_away(const struct config *c, int fd)
 {
-    if (mkdir(path, mode) != 0)
-        return errno == EEXIST ? 0 : -1;
-    if (c->user_switch && chown(path, c->uid, c->gid) != 0)
+    return c->user_switch ? fchownat(fd, "", c->uid, c->gid, AT_EMPTY_PATH) : 0;
+}
+
+/* Sees to it that path is a directory; one that is made here belongs to the user. 0, or -1 with errno. */
+static int make_dir(const struct config *c, const char *path, mode_t mode, bool *made_r)
+{
+    struct stat st;
+    *made_r = mkdir(path, mode) == 0;
+    if (!*made_r) {
+        int why = errno; /* of a read-only file system or an automounter, also where the directory is there */
+        if (stat(path, &st) == 0) {
+            errno = ENOTDIR;
+            return S_ISDIR(st.st_mode) ? 0 : -1;
+        }
+        errno = why;
         return -1;
-    return 0;
+    }
+    int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int rc = fd < 0 ? -1 : give_away(c, fd);
+    if (fd >= 0)
+        close(fd);
+    return rc;
 }
 
 /* The same with its parents. */
 static int make_path(const struct config *c, const char *path, mode_t mode)
 {
     char part[CONFIG_PATH];
+    bool made;
     if (strlen(path) >= sizeof(part)) {
         errno = ENAMETOOLONG;
         return -1;
@@ -45,25 +64,58 @@ static int make_path(const struct config *c, const char *path, mode_t mode)
     memcpy(part, path, strlen(path) + 1);
     for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (make_dir(c, part, mode) != 0)
+        if (make_dir(c, part, mode, &made) != 0)
             return -1;
         *slash = '/';
     }
-    return make_dir(c, part, mode);
+    return make_dir(c, part, mode, &made);
 }
 
-/* A real rename without replacing, from staging into datadir. */
-static bool rename_works(int staging, int datadir)
+/* Runs what with the rights of hub and shards, in a process of its own, because they are taken on for good: nobody else
+ * knows for sure. Returns what it returns, 0 or an errno; EPERM if we cannot become that user. */
+static int as_user(const struct config *c, int (*what)(const void *ctx), const void *ctx)
 {
+    int status = 0;
+    if (!c->user_switch)
+        return what(ctx);
+    pid_t pid = fork();
+    if (pid == 0) {
+        bool became = confine_user(c->uid, c->gid) == SC_OK && confine_capabilities(false) == SC_OK;
+        _exit(became ? what(ctx) : EPERM);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        return errno;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+}
+
+struct two_dirs {
+    int staging, datadir;
+};
+
+/* A rename without replacing, from staging into datadir, as a shard will do it. */
+static int try_rename(const void *ctx)
+{
+    const struct two_dirs *d = ctx;
     char name[64];
-    snprintf(name, sizeof(name), "." TRIAL ".%d", (int)getpid());
-    int fd = openat(staging, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    struct stat st;
+    snprintf(name, sizeof(name), ".shardcap-trial.%d", (int)getpid());
+    (void)unlinkat(d->staging, name, 0); /* of one with our pid that was killed here */
+    (void)unlinkat(d->datadir, name, 0);
+    int fd = openat(d->staging, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
-        return false;
+        return errno;
     close(fd);
-    bool works = renameat2(staging, name, datadir, name, RENAME_NOREPLACE) == 0;
-    unlinkat(works ? datadir : staging, name, 0);
-    return works;
+    int why = renameat2(d->staging, name, d->datadir, name, RENAME_NOREPLACE) == 0 ? 0 : errno;
+    if ((why == EINVAL || why == ENOSYS) && fstatat(d->datadir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        why = renameat(d->staging, name, d->datadir, name) == 0 ? 0 : errno; /* NFS knows no flags */
+    (void)unlinkat(why ? d->staging : d->datadir, name, 0);
+    return why;
+}
+
+static int try_reach(const void *ctx)
+{
+    const char *dir = ctx;
+    return access(dir, W_OK | X_OK) == 0 ? 0 : errno;
 }
 
 static int open_dir(const char *path)
@@ -71,36 +123,49 @@ static int open_dir(const char *path)
     return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* Tries path as the staging directory. */
+/* Tries path as the staging directory; false with errno. What was not made here stays. */
 static bool try_staging(struct config *c, struct settings_fds *fds, const char *path)
 {
-    if (strlen(path) >= sizeof(c->stagingdir) || make_dir(c, path, 0775) != 0)
+    bool made = false;
+    errno = ENAMETOOLONG;
+    if (strlen(path) >= sizeof(c->stagingdir) || make_dir(c, path, 0775, &made) != 0)
         return false;
     int fd = open_dir(path);
-    if (fd < 0)
-        return false;
-    if (!rename_works(fd, fds->datadir)) {
-        close(fd);
-        rmdir(path); /* only an empty one goes */
+    struct two_dirs dirs = {fd, fds->datadir};
+    int why = fd < 0 ? errno : as_user(c, try_rename, &dirs);
+    if (why) {
+        if (fd >= 0)
+            close(fd);
+        if (made)
+            (void)rmdir(path);
+        errno = why;
         return false;
     }
     fds->stagingdir = fd;
-    if (path != c->stagingdir)
-        memcpy(c->stagingdir, path, strlen(path) + 1);
+    memcpy(c->stagingdir, path, strlen(path) + 1);
     return true;
+}
+
+static int no_staging(const struct config *c, char *error)
+{
+    char what[64] = "flag -datadir: cannot create files in";
+    if (c->user_switch)
+        snprintf(what, sizeof(what), "flag -datadir: uid %u cannot create files in", (unsigned)c->uid);
+    return failed(error, what, c->datadir, "give it to that user, or choose another -datadir or -user");
 }
 
 static int open_staging(struct config *c, struct settings_fds *fds, char *error)
 {
     char path[CONFIG_PATH + 16];
     if (c->stagingdir[0]) {
-        char asked[CONFIG_PATH];
-        memcpy(asked, c->stagingdir, sizeof(asked));
-        if (make_dir(c, asked, 0775) != 0 || !realpath(asked, path) || !try_staging(c, fds, path))
-            return failed(error, "flag -stagingdir: cannot stage files in", asked,
-                          "it must be a writable directory on the file system of -datadir");
+        bool made;
+        if (make_dir(c, c->stagingdir, 0775, &made) != 0 || !realpath(c->stagingdir, path) ||
+            !try_staging(c, fds, path))
+            return failed(error, "flag -stagingdir: cannot stage files in", c->stagingdir,
+                          "it must be a directory that the user may write to, on the file system of -datadir");
         size_t n = strlen(c->datadir);
-        c->staging_inside = strncmp(c->stagingdir, c->datadir, n) == 0 && c->stagingdir[n] == '/';
+        c->staging_inside = strncmp(c->stagingdir, c->datadir, n) == 0 &&
+                            (c->stagingdir[n] == '/' || c->stagingdir[n] == '\0' || n == 1);
         return SC_OK;
     }
     snprintf(path, sizeof(path), "%s.staging", c->datadir);
@@ -109,8 +174,7 @@ static int open_staging(struct config *c, struct settings_fds *fds, char *error)
     c->staging_inside = true;
     snprintf(path, sizeof(path), "%s/.staging", c->datadir);
     if (!try_staging(c, fds, path))
-        return failed(error, "flag -datadir: cannot create files below", c->datadir,
-                      "choose a writable directory, or another -user");
+        return no_staging(c, error);
     return SC_OK;
 }
 
@@ -128,66 +192,124 @@ int dirs_open_data(struct config *c, struct settings_fds *fds, char *error)
     return open_staging(c, fds, error);
 }
 
-static int lock_run(const struct config *c, struct settings_fds *fds, char *error)
+static int lock_run(const struct config *c, int run, struct settings_fds *fds, char *error)
 {
-    char path[CONFIG_PATH + 16], pid[32] = "";
-    snprintf(path, sizeof(path), "%s/lock", c->rundir);
-    fds->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    char pid[32] = "";
+    struct stat st;
+    fds->lock = openat(run, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
     if (fds->lock < 0)
-        return failed(error, "flag -rundir: cannot create", path, "choose a writable directory");
+        return failed(error, "flag -rundir: cannot create the lock in", c->rundir, "choose a writable directory");
+    if (fstat(fds->lock, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
+        settings_error(error, "flag -rundir: %s/lock is no lock file; remove it, or choose another -rundir", c->rundir);
+        return SC_ESYS;
+    }
     if (flock(fds->lock, LOCK_EX | LOCK_NB) != 0) {
         ssize_t n = read(fds->lock, pid, sizeof(pid) - 1);
         pid[n > 0 ? n : 0] = '\0';
-        pid[strcspn(pid, "\n")] = '\0';
+        pid[strspn(pid, "0123456789")] = '\0';
         settings_error(error, "another shardcap (pid %s) runs in %s; stop it, or choose another -rundir", pid,
                        c->rundir);
         return SC_EEXIST;
     }
     int n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
     if (ftruncate(fds->lock, 0) != 0 || pwrite(fds->lock, pid, (size_t)n, 0) != n)
-        return failed(error, "flag -rundir: cannot write", path, "");
+        return failed(error, "flag -rundir: cannot write the lock in", c->rundir, "");
     return SC_OK;
 }
 
-/* Can the user of hub and shards create sockets there? Only a process of that user knows for sure. */
-static bool user_may_write(const struct config *c, const char *dir)
+/* Nothing in it but what we put there: /run itself is not to be given to a user. */
+static bool is_run_directory(int run)
 {
-    int status = 1;
-    pid_t pid = fork();
-    if (pid == 0)
-        _exit(confine_user(c->uid, c->gid) == SC_OK && access(dir, W_OK | X_OK) == 0 ? 0 : 1);
-    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+    struct stat st;
+    if (fstatat(run, "lock", &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return true;
+    int copy = openat(run, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = copy < 0 ? NULL : fdopendir(copy);
+    if (!d) {
+        if (copy >= 0)
+            close(copy);
+        return false;
+    }
+    bool empty = true;
+    for (struct dirent *e = readdir(d); e && empty; e = readdir(d))
+        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    closedir(d);
+    return empty;
+}
+
+/* May run be our rundir? Afterwards it belongs to the user. */
+static int take_run(const struct config *c, int run, char *error)
+{
+    struct stat st;
+    if (fstat(run, &st) != 0)
+        return failed(error, "flag -rundir: cannot read", c->rundir, "");
+    bool owned = st.st_uid == c->uid || st.st_uid == geteuid() || st.st_uid == 0;
+    if (!owned || (st.st_mode & S_IWOTH)) {
+        settings_error(error, "flag -rundir: %s belongs to %s; choose a directory of your own", c->rundir,
+                       owned ? "everybody" : "another user");
+        return SC_ESYS;
+    }
+    if (!c->user_switch || (st.st_uid == c->uid && st.st_gid == c->gid))
+        return SC_OK;
+    if (!is_run_directory(run)) {
+        settings_error(error, "flag -rundir: %s holds other things; name an empty directory or a new one", c->rundir);
+        return SC_ESYS;
+    }
+    return give_away(c, run) == 0 ? SC_OK : failed(error, "flag -rundir: cannot give away", c->rundir, "");
+}
+
+static int make_bus(const struct config *c, int run, char *error)
+{
+    int bus = mkdirat(run, "bus", 0750) == 0 || errno == EEXIST
+                  ? openat(run, "bus", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                  : -1;
+    int rc = bus < 0 ? -1 : give_away(c, bus);
+    if (rc != 0)
+        rc = failed(error, "flag -rundir: cannot create the bus in", c->rundir, "choose a writable directory");
+    if (bus >= 0)
+        close(bus);
+    return rc;
+}
+
+/* Hub and shards walk the path of their sockets. */
+static int check_reach(const struct config *c, char *error)
+{
+    char bus[CONFIG_PATH + 16];
+    snprintf(bus, sizeof(bus), "%s/bus", c->rundir);
+    errno = as_user(c, try_reach, bus);
+    if (errno == 0)
+        return SC_OK;
+    settings_error(error,
+                   "flag -rundir: the user of hub and shards (uid %u) cannot reach %s: %s; choose a directory that it "
+                   "may pass, or another -user",
+                   (unsigned)c->uid, bus, strerror(errno));
+    return SC_EPERM;
 }
 
 int dirs_open_run(struct config *c, bool temp, struct settings_fds *fds, char *error)
 {
-    char bus[CONFIG_PATH + 16];
-    fds->temp_rundir = temp;
+    bool made;
     if (temp) {
         snprintf(c->rundir, sizeof(c->rundir), "/tmp/shardcap-XXXXXX");
-        if (!mkdtemp(c->rundir))
-            return failed(error, "cannot create", c->rundir, "");
-        if (c->user_switch && chown(c->rundir, c->uid, c->gid) != 0)
-            return failed(error, "cannot give away", c->rundir, "");
-    } else if (make_dir(c, c->rundir, 0750) != 0) {
+        if (!mkdtemp(c->rundir)) {
+            int err = failed(error, "cannot create", c->rundir, "name a directory with -rundir");
+            c->rundir[0] = '\0';
+            return err;
+        }
+        fds->temp_rundir = true;
+    } else if (make_dir(c, c->rundir, geteuid() == 0 ? 0750 : 0700, &made) != 0) {
         return failed(error, "flag -rundir: cannot create", c->rundir, "choose a writable directory");
     }
-    int err = lock_run(c, fds, error);
-    if (err)
-        return err;
-    snprintf(bus, sizeof(bus), "%s/bus", c->rundir);
-    if (make_dir(c, bus, 0750) != 0)
-        return failed(error, "flag -rundir: cannot create", bus, "choose a writable directory");
-    if (c->user_switch && (chown(c->rundir, c->uid, c->gid) != 0 || chown(bus, c->uid, c->gid) != 0))
-        return failed(error, "flag -rundir: cannot give away", c->rundir, "");
-    if (c->user_switch && !user_may_write(c, bus)) {
-        settings_error(error,
-                       "flag -rundir: the user of hub and shards (uid %u) cannot reach %s; choose a directory that it "
-                       "may pass, or another -user",
-                       (unsigned)c->uid, bus);
-        return SC_EPERM;
-    }
-    return SC_OK;
+    int run = open(c->rundir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (run < 0)
+        return failed(error, "flag -rundir: cannot open", c->rundir, "it must be a directory, not a link");
+    int err = take_run(c, run, error);
+    if (!err)
+        err = lock_run(c, run, fds, error);
+    if (!err)
+        err = make_bus(c, run, error);
+    close(run);
+    return err ? err : check_reach(c, error);
 }
 
 void dirs_remove_temp(const struct config *c)

@@ -25,9 +25,9 @@ int settings_split_address(const char *address, char host[256], unsigned *port_r
     } else if (memchr(address, ':', n)) {
         return SC_EFORMAT; /* an IPv6 address needs its brackets */
     }
-    char *end;
-    unsigned long port = strtoul(colon + 1, &end, 10);
-    if (*end || port > 65535 || colon[1] == '-' || colon[1] == '+' || colon[1] == ' ')
+    size_t digits = strspn(colon + 1, "0123456789");
+    unsigned long port = strtoul(colon + 1, NULL, 10);
+    if (colon[1 + digits] || digits > 5 || port > 65535)
         return SC_EFORMAT;
     memcpy(host, from, n);
     host[n] = '\0';
@@ -88,9 +88,7 @@ int settings_listen(const char *address, char *url, size_t url_cap, char *error)
     char host[256], service[8];
     unsigned port;
     if (settings_split_address(address, host, &port) != SC_OK) {
-        settings_error(
-            error, "flag -prometheusx.listen-address: \"%s\" is not HOST:PORT; use for example :9990 or 127.0.0.1:0",
-            address);
+        settings_error(error, SETTINGS_BAD_ADDRESS, address);
         return -1;
     }
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list = NULL;
@@ -113,9 +111,9 @@ int settings_listen(const char *address, char *url, size_t url_cap, char *error)
     if (fd >= 0)
         write_url(fd, url, url_cap);
     else if (errno == EADDRINUSE)
-        settings_error(error,
-                       "port %u is in use; choose another with -prometheusx.listen-address, or port 0 for any free one",
-                       port);
+        settings_error(
+            error, "flag -prometheusx.listen-address: port %u is in use; choose another, or port 0 for any free one",
+            port);
     else
         settings_error(error, "flag -prometheusx.listen-address: cannot listen on %s: %s", address, strerror(errno));
     return fd;

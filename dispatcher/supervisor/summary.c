@@ -3,10 +3,12 @@
 #include "dispatcher/supervisor/summary.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dispatcher/supervisor/settings.h"
@@ -41,43 +43,75 @@ void summary_table(FILE *out, const struct totals *t, double seconds, const stru
     fprintf(out, "seconds              %12.1f\n", seconds);
 }
 
-static json_t *number(uint64_t v)
+/* Numbers and names of ours only, so nothing needs an escape. NULL without memory; else the caller frees it. */
+static char *build(const struct totals *t, double seconds)
 {
-    return json_integer((json_int_t)v);
+    char *text = NULL;
+    size_t len;
+    const char *comma = "";
+    FILE *out = open_memstream(&text, &len);
+    if (!out)
+        return NULL;
+    fprintf(out, "{\"packets\":{\"delivered\":%" PRIu64 ",\"saved\":%" PRIu64 ",\"lost\":%" PRIu64 "},\"drops\":{",
+            t->delivered, t->saved, t->lost);
+    for (int c = 0; c < CAUSE_COUNT; c++)
+        if (t->drops[c]) {
+            fprintf(out, "%s\"%s\":%" PRIu64, comma, cause_name((enum cause)c), t->drops[c]);
+            comma = ",";
+        }
+    fprintf(out, "},\"flows\":{\"started\":%" PRIu64 ",\"saved\":%" PRIu64 "},\"files\":%" PRIu64 ",\"bytes\":%" PRIu64,
+            t->flows_started, t->flows_saved, t->files, t->file_bytes);
+    fprintf(out, ",\"kernel\":{\"received\":%" PRIu64 ",\"dropped\":%" PRIu64 "},\"seconds\":%.3f}\n",
+            t->kernel_received, t->kernel_dropped, seconds);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
 }
 
-static json_t *drops(const struct totals *t)
+/* In a fresh file beside path, which it then replaces; no link is followed, for the directory may be another user's. */
+static int replace(const char *path, const char *text, const struct config *config)
 {
-    json_t *o = json_object();
-    for (int c = 0; o && c < CAUSE_COUNT; c++)
-        if (t->drops[c])
-            json_object_set_new(o, cause_name((enum cause)c), number(t->drops[c]));
-    return o;
+    char temp[CONFIG_PATH + 32];
+    snprintf(temp, sizeof(temp), "%s.%d.tmp", path, (int)getpid());
+    (void)unlink(temp);
+    int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0664);
+    if (fd < 0)
+        return -1;
+    int rc = dprintf(fd, "%s", text) < 0 ? -1 : 0;
+    if (rc == 0 && config->user_switch)
+        rc = fchown(fd, config->uid, config->gid);
+    rc |= close(fd);
+    if (rc == 0)
+        rc = rename(temp, path);
+    if (rc != 0) {
+        int why = errno;
+        (void)unlink(temp);
+        errno = why;
+    }
+    return rc;
 }
 
-static json_t *build(const struct totals *t, double seconds)
+/* What is there but no file (/dev/stdout, a pipe) is written in place: to replace it would break it. */
+static int write_in_place(const char *path, const char *text)
 {
-    return json_pack("{s:{s:o,s:o,s:o},s:o,s:{s:o,s:o},s:o,s:o,s:{s:o,s:o},s:f}", "packets", "delivered",
-                     number(t->delivered), "saved", number(t->saved), "lost", number(t->lost), "drops", drops(t),
-                     "flows", "started", number(t->flows_started), "saved", number(t->flows_saved), "files",
-                     number(t->files), "bytes", number(t->file_bytes), "kernel", "received", number(t->kernel_received),
-                     "dropped", number(t->kernel_dropped), "seconds", seconds);
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return -1;
+    int rc = dprintf(fd, "%s", text) < 0 ? -1 : 0;
+    return rc | close(fd);
 }
 
 int summary_json(const char *path, const struct totals *t, double seconds, const struct config *config, char *error)
 {
-    char temp[CONFIG_PATH + 32];
-    json_t *root = build(t, seconds);
-    snprintf(temp, sizeof(temp), "%s.%d.tmp", path, (int)getpid());
-    int rc = root ? json_dump_file(root, temp, JSON_COMPACT) : -1;
-    json_decref(root);
-    if (rc == 0 && config->user_switch)
-        rc = chown(temp, config->uid, config->gid);
-    if (rc == 0)
-        rc = rename(temp, path);
-    if (rc == 0)
-        return SC_OK;
-    settings_error(error, "flag -summary: cannot write %s: %s", path, strerror(errno));
-    unlink(temp);
-    return SC_ESYS;
+    struct stat st;
+    char *text = build(t, seconds);
+    errno = ENOMEM;
+    int rc = -1;
+    if (text)
+        rc = stat(path, &st) == 0 && !S_ISREG(st.st_mode) ? write_in_place(path, text) : replace(path, text, config);
+    if (rc != 0)
+        settings_error(error, "flag -summary: cannot write %s: %s", path, strerror(errno));
+    free(text);
+    return rc == 0 ? SC_OK : SC_ESYS;
 }

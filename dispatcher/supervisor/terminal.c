@@ -4,12 +4,18 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "shared/log.h"
 
 #define HINT_AFTER_S 10
+#define WIPE "\r\033[K"
+/* Without automatic margins a line that is too long is cut by the terminal; wrapped it could not be wiped. The last
+ * column, where what is cut off would pile up, is cleared. */
+#define MARGINS_OFF "\033[?7l"
+#define MARGINS_ON "\033[K\033[?7h"
 
 struct terminal {
     int fd;
@@ -20,7 +26,7 @@ struct terminal {
     const struct config *config;
     const char *url;
     struct mono start;
-    char line[512];
+    char line[544]; /* with the margins */
     char watching[512];
 };
 
@@ -35,7 +41,7 @@ static void wipe(void *ctx)
 {
     struct terminal *t = ctx;
     if (t->drawn)
-        put(t, "\r\033[K");
+        put(t, WIPE);
 }
 
 static void redraw(void *ctx)
@@ -50,7 +56,8 @@ struct terminal *terminal_new(int fd, const struct config *config, const char *u
     static struct terminal only; /* a process has one */
     struct terminal *t = &only;
     *t = (struct terminal){.fd = fd};
-    t->status = isatty(fd) == 1;
+    const char *kind = getenv("TERM");
+    t->status = isatty(fd) == 1 && !(kind && strcmp(kind, "dumb") == 0);
     t->paths = config->report_files;
     t->config = config;
     t->url = url;
@@ -119,7 +126,9 @@ void terminal_tick(struct terminal *t, const struct totals *totals, uint64_t mem
     if (!t->hinted && seconds >= HINT_AFTER_S)
         hint(t);
     wipe(t);
-    terminal_line(t->line, sizeof(t->line), totals, memory, seconds, t->url);
+    char text[512];
+    terminal_line(text, sizeof(text), totals, memory, seconds, t->url);
+    snprintf(t->line, sizeof(t->line), MARGINS_OFF "%s" MARGINS_ON, text);
     t->drawn = true;
     redraw(t);
 }
