@@ -13,6 +13,8 @@
 #include "shard/arena_map.h"
 #include "shared/log.h"
 
+#define PAGE 4096u
+#define BLOCKS_PER_PAGE (PAGE / ARENA_BLOCK)
 #define BLOCK_COST (ARENA_BLOCK + 2 * sizeof(uint32_t))
 
 static void in_order(void)
@@ -40,6 +42,17 @@ size_t arena_map_bytes(uint64_t budget)
     return arena_geometry(budget).bytes;
 }
 
+/* Private memory of which only the part that is used gets pages. */
+static void *sparse(size_t bytes)
+{
+    return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+static size_t trimmed_bytes(const struct arena_geometry *g)
+{
+    return g->block_limit / BLOCKS_PER_PAGE / 8 + 1;
+}
+
 static void arena_format(struct arena *a)
 {
     memset(a->head, 0, sizeof(*a->head)); /* zeros already, unless a predecessor died in here */
@@ -65,14 +78,13 @@ struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct sh
     struct arena *a = calloc(1, sizeof(*a));
     if (!a)
         return NULL;
-    /* Only the part that is used gets pages. */
-    a->free_flows = mmap(NULL, (size_t)g.flow_limit * sizeof(uint32_t), PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (a->free_flows == MAP_FAILED) {
-        free(a);
+    a->g = g;
+    a->free_flows = sparse((size_t)g.flow_limit * sizeof(uint32_t));
+    a->trimmed = sparse(trimmed_bytes(&g));
+    if (a->free_flows == MAP_FAILED || a->trimmed == MAP_FAILED) {
+        arena_close(a);
         return NULL;
     }
-    a->g = g;
     a->budget = budget;
     a->counters = (counter *)(void *)c;
     a->head = head;
@@ -95,7 +107,10 @@ void arena_close(struct arena *a)
 {
     if (!a)
         return;
-    munmap(a->free_flows, (size_t)a->g.flow_limit * sizeof(uint32_t));
+    if (a->free_flows != MAP_FAILED)
+        munmap(a->free_flows, (size_t)a->g.flow_limit * sizeof(uint32_t));
+    if (a->trimmed != MAP_FAILED)
+        munmap(a->trimmed, trimmed_bytes(&a->g));
     free(a);
 }
 
@@ -275,7 +290,44 @@ static uint32_t block_take(struct arena *a, uint32_t idx)
         block = a->head->block_top++;
     }
     a->owners[block] = idx + 1;
+    uint32_t page = block / BLOCKS_PER_PAGE;
+    if (a->trimmed_pages > 0 && a->trimmed[page / 8] & (1u << page % 8)) {
+        a->trimmed[page / 8] &= (uint8_t) ~(1u << page % 8);
+        a->trimmed_pages--;
+    }
     return block;
+}
+
+uint64_t arena_idle_bytes(const struct arena *a)
+{
+    uint64_t idle = (uint64_t)a->free_blocks * ARENA_BLOCK, gone = (uint64_t)a->trimmed_pages * PAGE;
+    return idle > gone ? idle - gone : 0;
+}
+
+static bool page_idle(const struct arena *a, uint32_t page)
+{
+    if (a->trimmed[page / 8] & (1u << page % 8))
+        return false; /* gone already */
+    for (uint32_t b = page * BLOCKS_PER_PAGE; b < (page + 1) * BLOCKS_PER_PAGE; b++)
+        if (a->owners[b] != 0)
+            return false;
+    return true;
+}
+
+void arena_trim(struct arena *a, uint32_t most)
+{
+    uint32_t pages = a->head->block_top / BLOCKS_PER_PAGE; /* the last one may be in use beyond block_top soon */
+    for (uint32_t n = 0; n < most && n < pages; n++) {
+        uint32_t page = a->trim_at < pages ? a->trim_at : 0;
+        a->trim_at = page + 1;
+        if (!page_idle(a, page))
+            continue;
+        /* a hole in the memfd, whoever else maps it; where it is refused, the page merely stays */
+        if (madvise(a->blocks + (size_t)page * PAGE, PAGE, MADV_REMOVE) != 0)
+            return;
+        a->trimmed[page / 8] |= (uint8_t)(1u << page % 8);
+        a->trimmed_pages++;
+    }
 }
 
 void arena_block_free(struct arena *a, uint32_t block)

@@ -150,6 +150,12 @@ uint32_t arena_flow_limit(const struct arena *a);
 uint64_t arena_budget_limit(const struct arena *a);
 uint64_t arena_budget_used(const struct arena *a); /* bytes of slots and blocks in use */
 
+/* Bytes of free blocks whose pages are still ours. */
+uint64_t arena_idle_bytes(const struct arena *a);
+/* Gives pages without a used block back to the system, looking at no more than `most` pages; a call goes on where the
+ * last one stopped. A block taken from such a page later costs a page fault and nothing else. */
+void arena_trim(struct arena *a, uint32_t most);
+
 /* Blocks that can still be had, counting only what the budget allows. A caller that admits new packets only while this
  * is above ARENA_RESERVE never meets SC_ENOMEM while sealing or finishing what it has. */
 uint32_t arena_blocks_left(const struct arena *a);

@@ -54,6 +54,8 @@ struct arena {
     uint32_t free_blocks;
     uint32_t *free_flows; /* stack */
     uint32_t free_flow_count;
+    uint8_t *trimmed; /* a bit for each page of blocks that was given back */
+    uint32_t trimmed_pages, trim_at;
     struct arena_next next;
 };
 

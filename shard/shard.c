@@ -16,6 +16,7 @@
 #define FLOWS_PER_STEP 256u
 #define FILES_PER_STEP 16u
 #define FILES_PER_STEP_BEHIND 64u
+#define TRIM_PER_TICK 256u /* pages looked at: a slice far below a millisecond */
 #define PENDING_PER_STEP 256u
 
 struct shard {
@@ -291,6 +292,8 @@ static bool keep_house(struct shard *s)
         s->consumer.ticked = false;
         intake_tick(&s->intake, now, PENDING_PER_STEP);
         make_days(s);
+        if (arena_idle_bytes(s->arena) > s->d.config->maxidleram / s->d.config->shards)
+            arena_trim(s->arena, TRIM_PER_TICK);
     }
     return ended;
 }

@@ -9,7 +9,8 @@
 #include "dispatcher/supervisor/settings.h"
 #include "dispatcher/supervisor/terminal.h"
 
-/* Holds back SIGTERM, SIGINT and SIGHUP until supervisor_run takes them: an early one then ends a start in good order. */
+/* Holds back SIGTERM, SIGINT and SIGHUP until supervisor_run takes them: an early one then ends a start in good order.
+ */
 void supervisor_hold_signals(void);
 
 /* Runs until everything has ended. Signals SIGTERM, SIGINT and SIGHUP stop it: the first with the grace of sigtermwait,

@@ -246,6 +246,36 @@ static void free_one(void *ctx, uint32_t idx, const struct flow *f)
     arena_flow_free(ctx, idx, NULL);
 }
 
+/* Pages without a used block go back to the system; what is used stays, and what went can be used again. */
+static void test_idle_pages_are_given_back(void **state)
+{
+    struct fixture *fx = *state;
+    struct arena *a = open_arena(fx, false);
+    uint32_t first = new_flow(a, 5000, 2);
+    uint32_t gone[16];
+    for (uint32_t i = 0; i < 16; i++)
+        gone[i] = new_flow(a, 8000, 3 + i);
+    uint32_t last = new_flow(a, 5000, 40);
+    for (uint32_t i = 0; i < 16; i++)
+        arena_flow_free(a, gone[i], NULL);
+    uint64_t idle = arena_idle_bytes(a);
+    assert_true(idle >= 16 * 8000);
+    arena_trim(a, UINT32_MAX);
+    assert_true(arena_idle_bytes(a) < 2 * 4096);
+    unsigned char in_core[1024];
+    assert_true(a->head->block_top / 16 < sizeof(in_core));
+    assert_int_equal(mincore(a->blocks, (size_t)a->head->block_top / 16 * 4096, in_core), 0);
+    unsigned resident = 0;
+    for (uint32_t p = 0; p < a->head->block_top / 16; p++)
+        resident += in_core[p] & 1;
+    assert_true(resident <= 5);
+    check_bytes(a, first, 5000, 2);
+    check_bytes(a, last, 5000, 40);
+    uint32_t again = new_flow(a, 8000, 9);
+    check_bytes(a, again, 8000, 9);
+    arena_close(a);
+}
+
 /* Every word of head, slots, owners and links flipped one by one: no crash, no hang, and whatever is left can be freed.
  */
 static void test_every_word_damaged(void **state)
@@ -292,6 +322,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_valid_redo_is_applied_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stray_blocks_are_found, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_slot_is_dropped_and_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_idle_pages_are_given_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_word_damaged, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
