@@ -65,7 +65,7 @@ static int report(const struct config *config, const struct memory *memory, doub
     return status;
 }
 
-static int run(struct config *config, const struct flags_request *request)
+static int run(struct config *config)
 {
     static struct settings_fds fds;
     static struct memory memory;
@@ -73,8 +73,7 @@ static int run(struct config *config, const struct flags_request *request)
     const char *reason;
     int status = EXIT_FAILED;
     struct mono start = clock_system()->mono(clock_system()->ctx);
-    if (settings_open(config, request, &fds, error, &status) != SC_OK ||
-        memory_create(&memory, config, error) != SC_OK) {
+    if (settings_open(config, &fds, error, &status) != SC_OK || memory_create(&memory, config, error) != SC_OK) {
         log_error("%s", error);
         settings_close(&fds, config);
         return status;
@@ -119,5 +118,5 @@ int main(int argc, char *argv[])
     }
     if (request.check)
         return check_run(&config);
-    return run(&config, &request);
+    return run(&config);
 }

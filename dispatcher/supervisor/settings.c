@@ -227,17 +227,18 @@ static int check_outputs(const struct config *c, char *error, int *status_r)
 
 /* ---- rundir ---- */
 
-static bool takes_temporary_rundir(const struct config *c, const struct flags_request *rq)
+/* A savefile with no place named gets one of its own, made when it is opened. */
+static bool takes_temporary_rundir(const struct config *c)
 {
-    return config_reads_files(c) && !rq->rundir_given;
+    return config_reads_files(c) && !c->rundir[0];
 }
 
-static int choose_rundir(struct config *c, const struct flags_request *rq, char *error, int *status_r)
+static int choose_rundir(struct config *c, char *error, int *status_r)
 {
     const char *xdg = getenv("XDG_RUNTIME_DIR");
-    if (takes_temporary_rundir(c, rq)) {
-        c->rundir[0] = '\0'; /* made when it is opened; its path is short */
-    } else if (!c->rundir[0]) {
+    if (takes_temporary_rundir(c))
+        return SC_OK; /* its path is short */
+    if (!c->rundir[0]) {
         if (geteuid() == 0)
             snprintf(c->rundir, sizeof(c->rundir), "/run/shardcap");
         else if (xdg && *xdg)
@@ -291,7 +292,7 @@ int settings_check(struct config *c, const struct flags_request *rq, char *error
     if (!err)
         err = fit_memory(c, error, status_r);
     if (!err)
-        err = choose_rundir(c, rq, error, status_r);
+        err = choose_rundir(c, error, status_r);
     if (!err)
         err = check_paths(c, error, status_r);
     return err;
@@ -354,10 +355,9 @@ static int open_inputs(const struct config *c, struct settings_fds *fds, char *e
     return SC_OK;
 }
 
-int settings_open(struct config *c, const struct flags_request *rq, struct settings_fds *fds, char *error,
-                  int *status_r)
+int settings_open(struct config *c, struct settings_fds *fds, char *error, int *status_r)
 {
-    bool temp = takes_temporary_rundir(c, rq);
+    bool temp = takes_temporary_rundir(c);
     memset(fds, 0, sizeof(*fds));
     fds->http = fds->datadir = fds->stagingdir = fds->events = fds->lock = -1;
     *status_r = EXIT_FAILED;

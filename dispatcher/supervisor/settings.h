@@ -25,8 +25,7 @@ struct settings_fds {
 int settings_check(struct config *config, const struct flags_request *request, char *error, int *exit_status_r);
 
 /* Creates and opens: rundir with its lock, datadir, staging, savefiles, the listening socket. As above. */
-int settings_open(struct config *config, const struct flags_request *request, struct settings_fds *fds, char *error,
-                  int *exit_status_r);
+int settings_open(struct config *config, struct settings_fds *fds, char *error, int *exit_status_r);
 
 /* Removes a temporary rundir; the fds go with the process. */
 void settings_close(struct settings_fds *fds, const struct config *config);

@@ -92,23 +92,25 @@ struct two_dirs {
     int staging, datadir;
 };
 
-/* A rename without replacing, from staging into datadir, as a shard will do it. */
+/* A rename without replacing, from staging into datadir, as a shard will do it. Two names, for the two may be one. */
 static int try_rename(const void *ctx)
 {
     const struct two_dirs *d = ctx;
-    char name[64];
+    char from[64], to[72];
     struct stat st;
-    snprintf(name, sizeof(name), ".shardcap-trial.%d", (int)getpid());
-    (void)unlinkat(d->staging, name, 0); /* of one with our pid that was killed here */
-    (void)unlinkat(d->datadir, name, 0);
-    int fd = openat(d->staging, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    snprintf(from, sizeof(from), ".shardcap-trial.%d", (int)getpid());
+    snprintf(to, sizeof(to), "%s.done", from);
+    (void)unlinkat(d->staging, from, 0); /* of one with our pid that was killed here */
+    (void)unlinkat(d->datadir, to, 0);
+    int fd = openat(d->staging, from, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno;
     close(fd);
-    int why = renameat2(d->staging, name, d->datadir, name, RENAME_NOREPLACE) == 0 ? 0 : errno;
-    if ((why == EINVAL || why == ENOSYS) && fstatat(d->datadir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        why = renameat(d->staging, name, d->datadir, name) == 0 ? 0 : errno; /* NFS knows no flags */
-    (void)unlinkat(why ? d->staging : d->datadir, name, 0);
+    int why = renameat2(d->staging, from, d->datadir, to, RENAME_NOREPLACE) == 0 ? 0 : errno;
+    if ((why == EINVAL || why == ENOSYS) && fstatat(d->datadir, to, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        why = renameat(d->staging, from, d->datadir, to) == 0 ? 0 : errno; /* NFS knows no flags */
+    (void)unlinkat(d->staging, from, 0);
+    (void)unlinkat(d->datadir, to, 0);
     return why;
 }
 

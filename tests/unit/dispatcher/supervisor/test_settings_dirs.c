@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What is created and for whom, and what a supervisor that is root does not trust. What only root can see is skipped
+ * without it. */
+#include "tests/unit/dispatcher/supervisor/settings_fixture.h"
+
+/* ---- directories ---- */
+
+static void test_everything_is_created_for_the_user(void **state)
+{
+    (void)state;
+    bool root = geteuid() == 0;
+    if (root) {
+        need_root_with_users();
+        setenv("SUDO_UID", "65534", 1);
+        setenv("SUDO_GID", "65534", 1);
+    }
+    assert_int_equal(open_all(FLAGS(with("datadir", in("new/data")))), SC_OK);
+    uid_t owner = root ? NOBODY : geteuid();
+    const char *const made[] = {in("new"), in("new/data"), in("new/data.staging"), in("run"), in("run/bus")};
+    for (size_t i = 0; i < sizeof(made) / sizeof(*made); i++) {
+        struct stat st = about(made[i]);
+        assert_true(S_ISDIR(st.st_mode));
+        assert_int_equal(st.st_uid, owner);
+    }
+    assert_int_equal(about(in("new/data")).st_mode & 0777, 0755); /* 0775 less the umask */
+    assert_int_equal(about(in("run")).st_mode & 0777, root ? 0750 : 0700);
+    assert_int_equal(about(in("run/bus")).st_mode & 0777, 0750);
+    assert_string_equal(config.datadir, in("new/data"));
+    assert_string_equal(config.stagingdir, in("new/data.staging"));
+    assert_false(config.staging_inside);
+    assert_int_equal(fcntl(fds.datadir, F_GETFL) & O_PATH, O_PATH);
+    assert_int_equal(entries(in("new/data")) + entries(in("new/data.staging")), 0); /* the trial left nothing */
+    assert_int_equal(fds.http, -1);
+    assert_int_equal(fds.events, -1);
+    assert_string_equal(fds.url, "");
+    settings_close(&fds, &config);
+    assert_true(S_ISDIR(about(in("run")).st_mode)); /* it was named */
+}
+
+static void test_a_second_instance_names_the_first(void **state)
+{
+    char pid[32];
+    (void)state;
+    assert_int_equal(open_all(FLAGS()), SC_OK);
+    struct settings_fds first = fds;
+    snprintf(pid, sizeof(pid), "pid %d", (int)getpid());
+    assert_int_equal(open_all(FLAGS()), SC_EEXIST);
+    assert_int_equal(status, EXIT_FAILED);
+    assert_non_null(strstr(error, pid));
+    assert_non_null(strstr(error, in("run")));
+    close(fds.lock);
+    close(first.lock);
+    assert_int_equal(open_all(FLAGS()), SC_OK); /* the lock went with its process */
+    close(first.datadir);
+    close(first.stagingdir);
+}
+
+static void test_staging(void **state)
+{
+    (void)state;
+    put("data.staging", "in the way");
+    assert_int_equal(open_all(FLAGS()), SC_OK);
+    assert_true(config.staging_inside);
+    assert_string_equal(config.stagingdir, in("data/.staging"));
+    close(fds.lock);
+    assert_int_equal(open_all(FLAGS(with("stagingdir", in("elsewhere")))), SC_OK);
+    assert_false(config.staging_inside);
+    assert_string_equal(config.stagingdir, in("elsewhere"));
+    close(fds.lock);
+    assert_int_equal(open_all(FLAGS(with("stagingdir", in("data/below")))), SC_OK);
+    assert_true(config.staging_inside);
+    close(fds.lock);
+    assert_int_equal(open_all(FLAGS(with("stagingdir", in("data")))), SC_OK);
+    assert_true(config.staging_inside); /* so that names get their dot */
+    close(fds.lock);
+    assert_int_equal(symlink(in("elsewhere"), in("data2.staging")), 0);
+    assert_int_equal(symlink(in("data"), in("data2")), 0);
+    assert_int_equal(open_all(FLAGS(with("datadir", in("data2")))), SC_OK);
+    assert_string_equal(config.datadir, in("data")); /* the real one */
+}
+
+static void test_staging_on_another_file_system(void **state)
+{
+    char other[] = "/dev/shm/shardcap-settings-XXXXXX";
+    (void)state;
+    if (!mkdtemp(other))
+        skip();
+    bool differs = about(other).st_dev != about(dir).st_dev;
+    int err = SC_OK;
+    if (differs)
+        err = open_all(FLAGS(with("stagingdir", other)));
+    bool kept = S_ISDIR(about(other).st_mode); /* it is not ours to remove */
+    rmdir(other);
+    if (!differs)
+        skip();
+    assert_int_equal(err, SC_ESYS);
+    assert_int_equal(status, EXIT_FAILED);
+    assert_non_null(strstr(error, "-stagingdir"));
+    assert_true(kept);
+}
+
+static void test_a_datadir_that_the_user_may_not_write_to(void **state)
+{
+    (void)state;
+    need_root_with_users();
+    make("data");
+    assert_int_equal(open_all(FLAGS("-user=nobody")), SC_ESYS);
+    assert_int_equal(status, EXIT_FAILED);
+    assert_non_null(strstr(error, "-datadir: uid 65534 cannot create files in"));
+    assert_non_null(strstr(error, "Permission denied"));
+    assert_int_equal(entries(in("data")), 0);
+}
+
+/* ---- rundir ---- */
+
+static void rundir_refused(const char *word)
+{
+    assert_int_not_equal(open_all(FLAGS()), SC_OK);
+    assert_int_equal(status, EXIT_FAILED);
+    if (!strstr(error, "-rundir") || !strstr(error, word))
+        fail_msg("\"%s\" should name -rundir and %s", error, word);
+    assert_int_equal(about(in("data")).st_mode, 0); /* and nothing more was created */
+    if (fds.lock >= 0)
+        close(fds.lock);
+    fds.lock = -1;
+}
+
+static void test_a_rundir_that_others_command(void **state)
+{
+    (void)state;
+    make("run");
+    assert_int_equal(chmod(in("run"), 01777), 0);
+    rundir_refused("everybody");
+    rmdir(in("run"));
+    make("target");
+    assert_int_equal(symlink(in("target"), in("run")), 0);
+    rundir_refused("not a link");
+    unlink(in("run"));
+    put("run", "");
+    rundir_refused("Not a directory");
+}
+
+static void test_a_rundir_of_another_user(void **state)
+{
+    (void)state;
+    need_root_with_users();
+    make("run");
+    assert_int_equal(chown(in("run"), 4321, 4321), 0);
+    rundir_refused("another user");
+    assert_int_equal(about(in("run")).st_uid, 4321);
+    assert_int_equal(chown(in("run"), 0, 0), 0);
+    put("run/something", "");
+    rundir_refused("other things"); /* -rundir=/run would give it away */
+    assert_int_equal(about(in("run")).st_uid, 0);
+    unlink(in("run/something"));
+    assert_int_equal(open_all(FLAGS()), SC_OK);
+    assert_int_equal(about(in("run")).st_uid, config.uid);
+    close(fds.lock);
+    assert_int_equal(open_all(FLAGS()), SC_OK); /* one of ours is taken again */
+    close(fds.lock);
+    assert_int_equal(chmod(dir, 0700), 0);
+    assert_int_not_equal(open_all(FLAGS()), SC_OK);
+    assert_non_null(strstr(error, "cannot reach"));
+}
+
+/* What the user of hub and shards could put there for a supervisor that is root. */
+static void test_planted_links(void **state)
+{
+    (void)state;
+    make("run");
+    make("victim");
+    put("victim/file", "precious");
+    assert_int_equal(symlink(in("victim"), in("run/bus")), 0);
+    assert_int_equal(symlink(in("victim/file"), in("run/lock")), 0);
+    rundir_refused("lock");
+    unlink(in("run/lock"));
+    assert_int_equal(link(in("victim/file"), in("run/lock")), 0);
+    rundir_refused("no lock file");
+    unlink(in("run/lock"));
+    put("run/lock", "");
+    rundir_refused("bus");
+    assert_int_equal(about(in("victim")).st_uid, geteuid());
+    assert_int_equal(about(in("victim/file")).st_size, 8);
+}
+
+static void test_a_temporary_rundir_goes_with_the_run(void **state)
+{
+    char made[CONFIG_PATH], path[CONFIG_PATH + 16];
+    (void)state;
+    put("in.pcap", "x");
+    assert_int_equal(open_all(FLAGS("-rundir=", "-read", in("in.pcap"), "-shards=2")), SC_OK);
+    snprintf(made, sizeof(made), "%s", config.rundir);
+    assert_true(fds.temp_rundir);
+    assert_memory_equal(made, "/tmp/shardcap-", 14);
+    assert_int_equal(about(made).st_mode & 0777, 0700);
+    assert_int_equal(about(made).st_uid, config.uid);
+    static const char *const left[] = {"ctl.sock", "inject.sock", "events.sock", "bus/00.sock", "bus/01.sock"};
+    for (size_t i = 0; i < sizeof(left) / sizeof(*left); i++) {
+        snprintf(path, sizeof(path), "%s/%s", made, left[i]);
+        int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        close(fd);
+    }
+    settings_close(&fds, &config);
+    assert_int_equal(about(made).st_mode, 0);
+    assert_true(fds.savefiles[0] >= 0);
+    close(fds.savefiles[0]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_everything_is_created_for_the_user),
+        TEST(test_a_second_instance_names_the_first),
+        TEST(test_staging),
+        TEST(test_staging_on_another_file_system),
+        TEST(test_a_datadir_that_the_user_may_not_write_to),
+        TEST(test_a_rundir_that_others_command),
+        TEST(test_a_rundir_of_another_user),
+        TEST(test_planted_links),
+        TEST(test_a_temporary_rundir_goes_with_the_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
