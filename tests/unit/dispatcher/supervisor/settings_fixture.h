@@ -132,7 +132,8 @@ static inline int open_all(const char *const *flags)
     return settings_open(&config, &fds, error, &status);
 }
 
-#define FLAGS(...) ((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+#define NO_FLAGS ((const char *const[]){NULL})
+#define FLAGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static inline const char *with(const char *flag, const char *value)
 {

@@ -43,7 +43,7 @@ static void test_prefix(void **state)
         refused(FLAGS(with("uuid-prefix-file", in("prefix"))), EXIT_CONFIG, "-uuid-prefix-file", "prefix");
     }
     refused(FLAGS(with("uuid-prefix-file", in("none"))), EXIT_FAILED, "-uuid-prefix-file", "none: No such file");
-    assert_int_equal(check(FLAGS()), SC_OK);
+    assert_int_equal(check(NO_FLAGS), SC_OK);
     assert_string_equal(config.uuid_prefix.text, "");
 }
 
@@ -88,7 +88,7 @@ static void test_nothing_is_created_by_a_check(void **state)
     assert_int_equal(check(FLAGS(with("summary", in("s.json")), with("stagingdir", in("staging")))), SC_OK);
     assert_int_equal(entries(dir), 0);
     struct siphash_key first = config.hash_key;
-    assert_int_equal(check(FLAGS()), SC_OK);
+    assert_int_equal(check(NO_FLAGS), SC_OK);
     assert_memory_not_equal(&first, &config.hash_key, sizeof(first));
     assert_int_equal(config.umask, 022);
 }
@@ -111,7 +111,7 @@ static void test_without_root_the_caller_is_the_user(void **state)
     (void)state;
     if (geteuid() == 0)
         skip();
-    assert_int_equal(check(FLAGS()), SC_OK);
+    assert_int_equal(check(NO_FLAGS), SC_OK);
     assert_false(config.user_switch);
     assert_int_equal(config.uid, geteuid());
     refused(FLAGS("-user=nobody"), EXIT_FAILED, "-user", "only root");
@@ -121,24 +121,24 @@ static void test_who_the_user_is(void **state)
 {
     (void)state;
     need_root_with_users();
-    assert_int_equal(check(FLAGS()), SC_OK); /* shardcap or nobody: not root */
+    assert_int_equal(check(NO_FLAGS), SC_OK); /* shardcap or nobody: not root */
     assert_true(config.user_switch && config.uid != 0);
     make("data");
-    assert_int_equal(check(FLAGS()), SC_OK); /* root's datadir */
+    assert_int_equal(check(NO_FLAGS), SC_OK); /* root's datadir */
     assert_true(config.user_switch && config.uid == 0);
     assert_int_equal(chown(in("data"), 1234, 2345), 0);
-    assert_int_equal(check(FLAGS()), SC_OK);
+    assert_int_equal(check(NO_FLAGS), SC_OK);
     assert_true(config.uid == 1234 && config.gid == 2345);
     setenv("SUDO_UID", "1000", 1); /* both or none */
-    assert_int_equal(check(FLAGS()), SC_OK);
+    assert_int_equal(check(NO_FLAGS), SC_OK);
     assert_int_equal(config.uid, 1234);
     setenv("SUDO_GID", "1001", 1);
-    assert_int_equal(check(FLAGS()), SC_OK);
+    assert_int_equal(check(NO_FLAGS), SC_OK);
     assert_true(config.uid == 1000 && config.gid == 1001);
     static const char *const nonsense[] = {"-1", "4294967295", "99999999999", "1x", "", " 1"};
     for (size_t i = 0; i < sizeof(nonsense) / sizeof(*nonsense); i++) {
         setenv("SUDO_UID", nonsense[i], 1);
-        assert_int_equal(check(FLAGS()), SC_OK);
+        assert_int_equal(check(NO_FLAGS), SC_OK);
         assert_int_equal(config.uid, 1234);
     }
     setenv("SUDO_UID", "1000", 1);

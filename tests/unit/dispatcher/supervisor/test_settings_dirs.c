@@ -41,16 +41,16 @@ static void test_a_second_instance_names_the_first(void **state)
 {
     char pid[32];
     (void)state;
-    assert_int_equal(open_all(FLAGS()), SC_OK);
+    assert_int_equal(open_all(NO_FLAGS), SC_OK);
     struct settings_fds first = fds;
     snprintf(pid, sizeof(pid), "pid %d", (int)getpid());
-    assert_int_equal(open_all(FLAGS()), SC_EEXIST);
+    assert_int_equal(open_all(NO_FLAGS), SC_EEXIST);
     assert_int_equal(status, EXIT_FAILED);
     assert_non_null(strstr(error, pid));
     assert_non_null(strstr(error, in("run")));
     close(fds.lock);
     close(first.lock);
-    assert_int_equal(open_all(FLAGS()), SC_OK); /* the lock went with its process */
+    assert_int_equal(open_all(NO_FLAGS), SC_OK); /* the lock went with its process */
     close(first.datadir);
     close(first.stagingdir);
 }
@@ -59,7 +59,7 @@ static void test_staging(void **state)
 {
     (void)state;
     put("data.staging", "in the way");
-    assert_int_equal(open_all(FLAGS()), SC_OK);
+    assert_int_equal(open_all(NO_FLAGS), SC_OK);
     assert_true(config.staging_inside);
     assert_string_equal(config.stagingdir, in("data/.staging"));
     close(fds.lock);
@@ -115,7 +115,7 @@ static void test_a_datadir_that_the_user_may_not_write_to(void **state)
 
 static void rundir_refused(const char *word)
 {
-    assert_int_not_equal(open_all(FLAGS()), SC_OK);
+    assert_int_not_equal(open_all(NO_FLAGS), SC_OK);
     assert_int_equal(status, EXIT_FAILED);
     if (!strstr(error, "-rundir") || !strstr(error, word))
         fail_msg("\"%s\" should name -rundir and %s", error, word);
@@ -153,13 +153,13 @@ static void test_a_rundir_of_another_user(void **state)
     rundir_refused("other things"); /* -rundir=/run would give it away */
     assert_int_equal(about(in("run")).st_uid, 0);
     unlink(in("run/something"));
-    assert_int_equal(open_all(FLAGS()), SC_OK);
+    assert_int_equal(open_all(NO_FLAGS), SC_OK);
     assert_int_equal(about(in("run")).st_uid, config.uid);
     close(fds.lock);
-    assert_int_equal(open_all(FLAGS()), SC_OK); /* one of ours is taken again */
+    assert_int_equal(open_all(NO_FLAGS), SC_OK); /* one of ours is taken again */
     close(fds.lock);
     assert_int_equal(chmod(dir, 0700), 0);
-    assert_int_not_equal(open_all(FLAGS()), SC_OK);
+    assert_int_not_equal(open_all(NO_FLAGS), SC_OK);
     assert_non_null(strstr(error, "cannot reach"));
 }
 
