@@ -59,11 +59,12 @@ struct flow {
     uint64_t dropped;                  /* for the policy: packets of this flow that are counted under a cause already */
     uint16_t hdr_len;                  /* header length of the flow: bytes kept of each record */
     uint16_t linktype;
-    uint8_t stage; /* enum flow_stage */
-    uint8_t saver; /* enum saver_state: the label under which metrics count it */
-    uint8_t wire;  /* FLOW_WIRE_ bits */
-    uint8_t flags; /* FLOW_FINISHED, the rest is the policy's */
-    uint8_t zero[24];
+    uint8_t stage;     /* enum flow_stage */
+    uint8_t saver;     /* enum saver_state: the label under which metrics count it */
+    uint8_t wire;      /* FLOW_WIRE_ bits */
+    uint8_t flags;     /* FLOW_FINISHED, the rest is the policy's */
+    uint32_t if_index; /* interface of the first packet */
+    uint8_t zero[20];
 };
 _Static_assert(sizeof(struct flow) == 192, "three cache lines; ARENA_LAYOUT moves with any change");
 

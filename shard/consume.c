@@ -24,22 +24,22 @@ static bool over_maxflows(const struct consumer *c)
     return all >= most || counter_get(&c->savers->c->flows_counted) >= most;
 }
 
-static void open_flow(struct consumer *c, const struct packet *p)
+/* The new flow, or ARENA_NONE: the packet was dropped and counted. */
+static uint32_t open_flow(struct consumer *c, const struct packet *p)
 {
     struct savers *s = c->savers;
     if (over_maxflows(c)) {
         savers_drop(s, &p->applied, p->clock, CAUSE_MAXFLOWS, 1);
-        return;
+        return ARENA_NONE;
     }
     if (!savers_room(s, true)) {
         savers_drop(s, &p->applied, p->clock, CAUSE_BUDGET, 1);
-        return;
+        return ARENA_NONE;
     }
     uint32_t idx = saver_open(s, p);
-    if (idx == ARENA_NONE || intake_opened(c->intake, idx, p))
-        return;
-    if (s->config->uuid_sources == UUID_SOURCE_HASH)
+    if (idx != ARENA_NONE && !intake_opened(c->intake, idx, p) && s->config->uuid_sources == UUID_SOURCE_HASH)
         (void)saver_name_by_hash(s, idx);
+    return idx;
 }
 
 static void on_packet(struct consumer *c, const struct taken *t)
@@ -62,9 +62,11 @@ static void on_packet(struct consumer *c, const struct taken *t)
             idx = saver_end(s, idx) ? idx : ARENA_NONE;
     }
     if (idx == ARENA_NONE || arena_flow(s->flows->arena, idx)->flags & FLOW_GONE)
-        open_flow(c, &p);
+        idx = open_flow(c, &p);
     else
         saver_packet(s, idx, &p);
+    if (c->kernel && idx != ARENA_NONE)
+        kernel_names_seen(c->kernel, idx);
 }
 
 static void commit_position(struct consumer *c, const struct taken *t, struct instant clock)

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "shard/kernel_names.h"
 #include "shard/saver.h"
 #include "shard/uuid_intake.h"
 #include "shared/ring.h"
@@ -26,6 +27,7 @@ struct consumer {
     struct intake *intake;
     struct ring_consumer *ring;
     const struct ring_shared *shared; /* flows_global */
+    struct kernel_names *kernel;      /* NULL: not a source */
     bool ended;                       /* RING_END was seen */
     bool ticked;                      /* a TICK came since the owner last looked */
 

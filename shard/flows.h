@@ -48,6 +48,7 @@ struct flow_private {
     uint8_t list[LANE_COUNT];
     uint8_t in_flight; /* the file thread works for it */
     uint8_t tries;     /* failed file attempts after the end */
+    uint8_t asking;    /* kernel_names.c: enum */
 };
 
 struct flows {

@@ -4,6 +4,7 @@
  * Failure policy: what goes wrong before READY is told to the supervisor and ends the process; afterwards nothing that
  * comes from outside does. SIGTERM while the supervisor lives = leave at once, a successor adopts the arena; the end of
  * the attach socket or STOP = drain, finish, publish, exit. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,7 @@ struct family {
     struct member m;
     struct shard *shard;
     struct busfeed *feed;
+    struct uuid_lookup *lookup; /* NULL: the kernel is not a source */
     struct evloop *loop;
     struct evsource *attach;   /* NULL once the supervisor's end is closed */
     struct evsource *doorbell; /* likewise the dispatcher's */
@@ -154,6 +156,27 @@ static int run(struct family *f)
 
 /* ---- start ---- */
 
+static int ask_kernel(void *ctx, const struct flowkey *key, uint32_t if_index, struct uuid_answer *out)
+{
+    return uuid_lookup_ask(ctx, key, if_index, clock_system(), out);
+}
+
+static int open_lookup(struct family *f)
+{
+    if (!(f->m.config->uuid_sources & UUID_SOURCE_KERNEL))
+        return EXIT_DONE;
+    f->lookup = uuid_lookup_new();
+    if (!f->lookup)
+        return member_give_up(
+            &f->m, EXIT_CONFIG,
+            "flag -uuid.source: the kernel cannot be asked for sockets (NETLINK_SOCK_DIAG: %s); choose "
+            "eventsocket, hash or none",
+            strerror(errno));
+    f->m.deps.ask = ask_kernel;
+    f->m.deps.ask_ctx = f->lookup;
+    return EXIT_DONE;
+}
+
 static int open_shard(struct family *f)
 {
     char error[SHARD_ERROR];
@@ -205,6 +228,8 @@ static int shard_main(void)
     log_init("shard", -1, LOG_INFO_LEVEL, LOG_TEXT);
     int status = member_join(&f.m, PROTO_FD, parent);
     if (status == EXIT_DONE)
+        status = open_lookup(&f);
+    if (status == EXIT_DONE)
         status = open_shard(&f);
     if (status == EXIT_DONE)
         status = open_feed(&f);
@@ -215,6 +240,7 @@ static int shard_main(void)
     evloop_free(f.loop);
     busfeed_free(f.feed);
     shard_free(f.shard);
+    uuid_lookup_free(f.lookup);
     proto_attachment_free(&f.m.self);
     return status;
 }

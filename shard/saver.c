@@ -176,6 +176,7 @@ static void begin_image(struct flow *im, const struct packet *p)
     im->key = fr->key;
     im->hdr_len = (uint16_t)(hdr_len < FRAME_MAX_CAPLEN ? hdr_len : FRAME_MAX_CAPLEN);
     im->linktype = p->rec->linktype;
+    im->if_index = p->rec->if_index;
     im->first_ns = p->rec->ts_ns;
     im->first_clock = im->last_clock = p->clock.ns;
     im->stage = FLOW_OPEN;

@@ -9,6 +9,7 @@
 
 #include "shard/consume.h"
 #include "shard/gc.h"
+#include "shard/kernel_names.h"
 #include "shared/log.h"
 
 #define RECORDS_PER_STEP 256u
@@ -32,6 +33,7 @@ struct shard {
     struct ring_consumer ring;
     struct consumer consumer;
     struct gc gc;
+    struct kernel_names *kernel; /* NULL: not a source */
     bool adopted, stopping, finishing;
     uint32_t today; /* whose directory, and the next day's, was asked for */
 };
@@ -161,6 +163,20 @@ static void report_bad_lines(const struct shard *s)
                      flowevent_bad_name((enum flowevent_bad)i), (unsigned long long)s->intake.bad[i]);
 }
 
+static int open_kernel(struct shard *s)
+{
+    struct kernel_names_deps kd = {.savers = &s->savers,
+                                   .ring = &s->ring,
+                                   .clock = s->d.clock,
+                                   .prefix = s->d.config->kernel_prefix.text,
+                                   .ask = s->d.ask,
+                                   .ctx = s->d.ask_ctx};
+    if (!s->d.ask)
+        return SC_OK;
+    s->kernel = kernel_names_new(&kd);
+    return s->kernel ? SC_OK : SC_ENOMEM;
+}
+
 static int open_flows(struct shard *s, bool adopted, const char **what_r)
 {
     s->savers = (struct savers){.flows = &s->flows,
@@ -190,6 +206,10 @@ static int open_flows(struct shard *s, bool adopted, const char **what_r)
                                     .ring = &s->ring,
                                     .shared = s->d.ring_map,
                                     .ended = arena_state(s->arena)->ended == 1};
+    err = open_kernel(s);
+    if (err)
+        return err;
+    s->consumer.kernel = s->kernel;
     gc_init(&s->gc, &s->savers, s->d.clock, (struct instant){arena_state(s->arena)->clock_ns});
     return SC_OK;
 }
@@ -230,6 +250,7 @@ void shard_free(struct shard *s)
     if (!s)
         return;
     outfile_free(s->out);
+    kernel_names_free(s->kernel);
     intake_free(&s->intake);
     savers_free(&s->savers);
     sealer_free(s->sealer);
@@ -287,7 +308,8 @@ static bool move_files(struct shard *s)
 static bool keep_house(struct shard *s)
 {
     struct instant now = {arena_state(s->arena)->clock_ns};
-    bool ended = gc_run(&s->gc, now, FLOWS_PER_STEP);
+    bool named = s->kernel && kernel_names_step(s->kernel);
+    bool ended = gc_run(&s->gc, now, FLOWS_PER_STEP) || named;
     if (s->consumer.ticked) {
         s->consumer.ticked = false;
         intake_tick(&s->intake, now, PENDING_PER_STEP);
@@ -302,6 +324,8 @@ static bool finish(struct shard *s)
 {
     if (!s->finishing) {
         s->finishing = true;
+        if (s->kernel)
+            kernel_names_finish(s->kernel);
         s->savers.hold = false;
         publish_finish(&s->publisher);
     }
@@ -332,7 +356,10 @@ enum shard_step_result shard_step(struct shard *s)
 void shard_event(struct shard *s, const struct flowevent *ev, bool replayed)
 {
     set_stage(s, STAGE_UUID);
-    (void)intake_event(&s->intake, ev, replayed && s->adopted);
+    if (!ev->destroyed)
+        (void)intake_event(&s->intake, ev, replayed && s->adopted);
+    else if (s->kernel && ev->has_id)
+        kernel_names_destroyed(s->kernel, &ev->key, (uint64_t)ev->cookie, ev->time);
     set_stage(s, STAGE_IDLE);
 }
 

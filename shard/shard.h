@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shard/uuid_lookup.h"
 #include "shared/clock.h"
 #include "shared/config.h"
 #include "shared/counters.h"
@@ -31,6 +32,9 @@ struct shard_deps {
     int events_file;      /* -1 = none; read by shard_new, the caller's */
     bool threaded;        /* file calls on a thread of their own; false: shard_step does them */
     bool hold;            /* UUID events are still being replayed: see shard_events_complete */
+    /* the kernel source (kernel_names.h); NULL = none */
+    int (*ask)(void *ctx, const struct flowkey *key, uint32_t if_index, struct uuid_answer *out);
+    void *ask_ctx;
     void (*on_saved)(void *ctx, const char *path); /* NULL = not wanted */
     void *ctx;
 };

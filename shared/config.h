@@ -15,7 +15,7 @@
 #include "shared/uuid.h"
 
 #define CONFIG_MAGIC 0x53434346u
-#define CONFIG_LAYOUT 1
+#define CONFIG_LAYOUT 2
 #define CONFIG_PATH 4096
 #define CONFIG_FILTER 4096
 #define SAVEFILES_MAX 256
@@ -50,7 +50,8 @@ struct config {
     uint32_t shards;
     uint32_t uuid_sources; /* UUID_SOURCE_ bits, `auto` resolved; 0 = none */
     char uuid_events[CONFIG_PATH];
-    struct uuid uuid_prefix;
+    struct uuid uuid_prefix;   /* of -uuid-prefix-file; empty = none was given */
+    struct uuid kernel_prefix; /* of names from socket cookies; set with UUID_SOURCE_KERNEL */
     char rundir[CONFIG_PATH];
     uint64_t ringsize; /* power of two */
     uint64_t capturebuffer;

@@ -12,7 +12,7 @@
 #include "shared/flowevent.h"
 #include "shared/ring.h"
 
-#define COUNTERS_LAYOUT 1
+#define COUNTERS_LAYOUT 2
 #define SHARDS_MAX 64
 #define INTERFACES_MAX 64
 #define INTERFACE_NAME 16
@@ -166,8 +166,10 @@ struct hub_page {
     counter bad_events[FLOWEVENT_BAD_COUNT];
     counter events; /* accepted, all sources */
     counter eventsocket_connects;
-    counter eventsocket_up; /* gauge */
-    counter pages;          /* bus pages sent */
+    counter eventsocket_up;   /* gauge */
+    counter destroyed;        /* sockets whose end the kernel told */
+    counter destroy_overruns; /* times that the feed lost some */
+    counter pages;            /* bus pages sent */
     counter replays;
 };
 

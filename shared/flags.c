@@ -244,9 +244,9 @@ static int source_bits(const struct parse *p, const char *word, uint32_t *bits, 
     else if (strcmp(word, "hash") == 0)
         *bits |= UUID_SOURCE_HASH;
     else if (strcmp(word, "kernel") == 0)
-        return refuse(p, "%s: this build has no kernel source; choose eventsocket, hash or none", as);
+        *bits |= UUID_SOURCE_KERNEL;
     else if (!*alone)
-        return refuse(p, "%s: \"%s\" is no source; choose auto, eventsocket, hash or none", as,
+        return refuse(p, "%s: \"%s\" is no source; choose auto, eventsocket, kernel, hash or none", as,
                       log_quote(word, strlen(word), quoted));
     return SC_OK;
 }
@@ -288,7 +288,7 @@ static int check_sources(struct parse *p)
     if (strcmp(c->uuid_events, "-") == 0)
         return refuse(p, "%s: every shard reads the events, so they must be in a file, not standard input",
                       given_as(p, "uuid.events", a));
-    if (read && (c->uuid_sources & UUID_SOURCE_EVENTSOCKET))
+    if (read && (c->uuid_sources & (UUID_SOURCE_EVENTSOCKET | UUID_SOURCE_KERNEL)))
         return refuse(p, "%s: with -read the sources are hash and none; a file of events is named by -uuid.events",
                       given_as(p, "uuid.source", a));
     if (read && socket)
@@ -298,7 +298,7 @@ static int check_sources(struct parse *p)
         return refuse(p, "%s: eventsocket needs -tcpinfo.eventsocket PATH", given_as(p, "uuid.source", a));
 
     if (automatic && !events)
-        c->uuid_sources = socket ? UUID_SOURCE_EVENTSOCKET : UUID_SOURCE_HASH;
+        c->uuid_sources = read ? UUID_SOURCE_HASH : UUID_SOURCE_KERNEL | (socket ? UUID_SOURCE_EVENTSOCKET : 0);
     if (events)
         c->uuid_sources |= UUID_SOURCE_EVENTS;
     if (socket && !(c->uuid_sources & UUID_SOURCE_EVENTSOCKET))

@@ -234,8 +234,8 @@ static const struct flag table[] = {
     {FLAG("anonymize.exempt", "ADDR,..", NULL, "addresses that are never hidden", FLAG_FLOWS, set_exempt), .own = true,
      .repeat = FLAG_COMMA, .shown = "those of this machine; with -read none"},
 
-    {FLAG("uuid.source", "LIST", "auto", "who names flows: auto, none, or a list of eventsocket, hash", FLAG_NAMES,
-          set_text),
+    {FLAG("uuid.source", "LIST", "auto", "who names flows: auto, none, or a list of eventsocket, kernel, hash",
+          FLAG_NAMES, set_text),
      .own = true, IN_REQUEST(uuid_source), .min = 1},
     {FLAG("uuidwaitduration", "DURATION", "5s", "how long a flow may wait for its UUID", FLAG_NAMES, set_duration),
      IN_CONFIG(uuidwaitduration_ns)},

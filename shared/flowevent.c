@@ -253,7 +253,7 @@ static enum flowevent_bad parse_object(const json_t *root, struct flowevent *out
     if (!json_is_object(root))
         return FLOWEVENT_BADJSON;
     const json_t *kind = member(root, "event"), *id = member(root, "id");
-    const json_t *uuid = member(root, "uuid"), *time = member(root, "timestamp");
+    const json_t *uuid = member(root, "uuid"), *time = member(root, "timestamp"), *source = member(root, "source");
 
     if (!json_is_integer(kind) ||
         (json_integer_value(kind) != FLOWEVENT_OPEN && json_integer_value(kind) != FLOWEVENT_CLOSE))
@@ -266,6 +266,7 @@ static enum flowevent_bad parse_object(const json_t *root, struct flowevent *out
         return FLOWEVENT_BADUUID;
     if (!json_is_string(time) || !parse_time(json_string_value(time), out))
         return FLOWEVENT_BADTIME;
+    out->destroyed = json_is_string(source) && strcmp(json_string_value(source), "destroy") == 0;
     return no_id ? FLOWEVENT_GOOD : parse_id(id, out);
 }
 
@@ -323,7 +324,7 @@ int flowevent_format(const struct flowevent *ev, char *out, size_t cap)
                        ",\"Cookie\":%" PRId64 "}",
                        ev->sport, ev->dport, format_ip(&ev->src, src), format_ip(&ev->dst, dst), ev->interface_index,
                        ev->cookie);
-    int n = snprintf(out, cap, "{\"Event\":%d,\"Timestamp\":\"%s\",\"UUID\":\"%s\",\"ID\":%s}", (int)ev->kind, time,
-                     ev->uuid.text, id);
+    int n = snprintf(out, cap, "{\"Event\":%d,\"Timestamp\":\"%s\",\"UUID\":\"%s\",\"ID\":%s%s}", (int)ev->kind, time,
+                     ev->uuid.text, id, ev->destroyed ? ",\"Source\":\"destroy\"" : "");
     return n < 0 || (size_t)n >= cap ? SC_ETOOLONG : n;
 }

@@ -47,6 +47,7 @@ struct flowevent {
     uint16_t sport, dport;
     int32_t interface_index;
     int64_t cookie;
+    bool destroyed; /* "Source":"destroy": the kernel told the end of this socket; `time` is when that was read */
 };
 
 /* Rules beyond JSON: an open event has an ID with both addresses and both ports (integers 0..65535); a missing or

@@ -5,6 +5,7 @@
  * that comes from outside does. */
 #include "dispatcher/hub/hub.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "dispatcher/hub/control.h"
+#include "dispatcher/hub/destroyfeed.h"
 #include "dispatcher/hub/eventsocket.h"
 #include "dispatcher/hub/http.h"
 #include "dispatcher/hub/journal.h"
@@ -42,6 +44,7 @@ struct hub {
     struct ports *ports;
     struct control control;
     struct eventsocket *eventsocket;
+    struct destroyfeed *destroyfeed; /* NULL: the kernel is not a source */
     struct page_source page;
     struct http *http;
     struct log_limit bad_limit;
@@ -87,6 +90,13 @@ static void on_event_too_long(void *ctx)
     struct hub *h = ctx;
     publish_count_bad(h->publish, FLOWEVENT_TOOLONG);
     note_bad(h, FLOWEVENT_TOOLONG);
+}
+
+static void on_destroyed(void *ctx, const char *line, size_t len)
+{
+    struct hub *h = ctx;
+    struct publish_receipt r;
+    (void)publish_line(h->publish, line, len, now(h), &r); /* our own line: cannot be refused */
 }
 
 static void on_message(void *ctx, const void *request, size_t len, struct text *answer)
@@ -228,6 +238,15 @@ static int open_sockets(struct hub *h)
         if (!h->eventsocket)
             return give_up(h, EXIT_FAILED, "cannot use -tcpinfo.eventsocket: the path is too long, or out of memory");
     }
+    if (c->uuid_sources & UUID_SOURCE_KERNEL) {
+        struct destroyfeed_setup setup = {h->loop, h->clock, c->kernel_prefix.text, h->pages.hub, on_destroyed, h};
+        h->destroyfeed = destroyfeed_new(&setup);
+        if (!h->destroyfeed)
+            return give_up(h, EXIT_CONFIG,
+                           "flag -uuid.source: the kernel does not tell of destroyed sockets (NETLINK_SOCK_DIAG: %s); "
+                           "choose eventsocket, hash or none",
+                           strerror(errno));
+    }
     int listen_fd = proto_take_fd(&h->self, ROLE_HTTP, 0);
     if (listen_fd >= 0) {
         h->http = http_new(h->loop, h->clock, listen_fd, page_serve, &h->page);
@@ -260,6 +279,7 @@ static void release(struct hub *h)
 {
     http_free(h->http);
     eventsocket_free(h->eventsocket);
+    destroyfeed_free(h->destroyfeed);
     ports_free(h->ports);
     publish_free(h->publish);
     journal_close(h->journal);

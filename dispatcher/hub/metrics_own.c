@@ -243,6 +243,10 @@ static void processes(const struct pages *p, struct text *out)
 static void bus(const struct pages *p, struct text *out)
 {
     const struct hub_page *h = p->hub;
+    metric_single(out, "shardcap_destroyed_sockets_total", METRIC_COUNTER, "Sockets whose end the kernel told.",
+                  counter_get(&h->destroyed));
+    metric_single(out, "shardcap_destroyfeed_overruns_total", METRIC_COUNTER,
+                  "Times that the feed of destroyed sockets lost some.", counter_get(&h->destroy_overruns));
     metric_single(out, "shardcap_eventsocket_up", METRIC_GAUGE, "1 while the event socket is connected.",
                   counter_get(&h->eventsocket_up));
     metric_single(out, "shardcap_eventsocket_connects_total", METRIC_COUNTER, "Connections made to the event socket.",

@@ -260,6 +260,17 @@ static int check_paths(const struct config *c, char *error, int *status_r)
     return SC_OK;
 }
 
+/* Names from cookies need a prefix in any case: the file's, else host name and boot time, read once for the family. */
+static int kernel_prefix(struct config *c, char *error, int *status_r)
+{
+    if (!(c->uuid_sources & UUID_SOURCE_KERNEL))
+        return SC_OK;
+    c->kernel_prefix = c->uuid_prefix;
+    if (c->uuid_prefix.text[0] || uuid_default_prefix(&c->kernel_prefix) == SC_OK)
+        return SC_OK;
+    return refuse(error, status_r, EXIT_FAILED, "cannot make a prefix for UUIDs; give one with -uuid-prefix-file");
+}
+
 static int load_prefix(struct config *c, const struct flags_request *rq, char *error, int *status_r)
 {
     if (!rq->prefix_file[0])
@@ -285,6 +296,8 @@ int settings_check(struct config *c, const struct flags_request *rq, char *error
     int err = choose_user(c, rq, error, status_r);
     if (!err)
         err = load_prefix(c, rq, error, status_r);
+    if (!err)
+        err = kernel_prefix(c, error, status_r);
     if (!err)
         err = check_inputs(c, error, status_r);
     if (!err)

@@ -524,9 +524,13 @@ static void sources_of_live_capture(void **state)
     assert_int_equal(config.uuid_sources, UUID_SOURCE_HASH);
     assert_non_null(strstr(warnings, "-tcpinfo.eventsocket is not used"));
     assert_refused(PARSE("-uuid.source=eventsocket"), "-uuid.source", "needs -tcpinfo.eventsocket");
-    assert_refused(PARSE("-uuid.source=kernel"), "-uuid.source", "kernel", "eventsocket, hash or none");
-    assert_refused(PARSE("-uuid.source=hash,kernel"), "kernel");
-    assert_refused(PARSE("-uuid.source=magic"), "\"magic\"", "choose auto, eventsocket, hash or none");
+    assert_good(PARSE("-uuid.source=kernel"));
+    assert_int_equal(config.uuid_sources, UUID_SOURCE_KERNEL);
+    assert_good(PARSE("-uuid.source=hash,kernel"));
+    assert_int_equal(config.uuid_sources, UUID_SOURCE_KERNEL | UUID_SOURCE_HASH);
+    assert_good(PARSE("-tcpinfo.eventsocket=/s"));
+    assert_int_equal(config.uuid_sources, UUID_SOURCE_KERNEL | UUID_SOURCE_EVENTSOCKET);
+    assert_refused(PARSE("-uuid.source=magic"), "\"magic\"", "choose auto, eventsocket, kernel, hash or none");
     assert_refused(PARSE("-uuid.source=hash,"), "\"\" is no source");
     assert_refused(PARSE("-uuid.source=auto,hash"), "stand alone");
     assert_refused(PARSE("-uuid.source=hash,none"), "stand alone");
@@ -548,7 +552,7 @@ static void sources_of_savefiles(void **state)
     assert_good(PARSE("-read=f", "-uuid.source=none", "-uuid.events=e"));
     assert_int_equal(config.uuid_sources, UUID_SOURCE_EVENTS);
     assert_refused(PARSE("-read=f", "-uuid.source=eventsocket"), "-uuid.source", "with -read", "hash");
-    assert_refused(PARSE("-read=f", "-uuid.source=kernel"), "kernel");
+    assert_refused(PARSE("-read=f", "-uuid.source=kernel"), "with -read", "hash");
     assert_refused(PARSE("-read=f", "-tcpinfo.eventsocket=/s"), "-tcpinfo.eventsocket does not go together with -read");
     assert_refused(PARSE("-read=-", "-uuid.events=-"), "-uuid.events", "not standard input");
 }

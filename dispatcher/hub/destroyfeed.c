@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See destroyfeed.h. Messages are struct inet_diag_msg (linux/inet_diag.h); Src is the local side. */
+#include "dispatcher/hub/destroyfeed.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "shared/flowevent.h"
+#include "shared/log.h"
+
+/* An event takes 1,280 bytes of buffer: room for 12,000 of them where the limit of the system allows. */
+#define BUFFER_BYTES (16 * 1024 * 1024)
+#define MESSAGES_PER_TURN 512
+
+struct destroyfeed {
+    struct destroyfeed_setup s;
+    struct evsource *readable;
+    struct log_limit limit;
+    int fd;
+};
+
+static void set_addr(struct ipaddr *out, int family, const __be32 words[4])
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    const uint8_t *bytes = (const uint8_t *)words;
+    memset(out, 0, sizeof(*out));
+    if (family == AF_INET6 && memcmp(bytes, mapped, sizeof(mapped)) == 0)
+        bytes += sizeof(mapped); /* a dual-stack socket */
+    else if (family == AF_INET6)
+        out->len = 16;
+    if (out->len == 0)
+        out->len = 4;
+    memcpy(out->bytes, bytes, out->len);
+}
+
+static bool all_zero(const struct ipaddr *a)
+{
+    for (unsigned i = 0; i < a->len; i++)
+        if (a->bytes[i])
+            return false;
+    return true;
+}
+
+static void on_socket(struct destroyfeed *d, const struct inet_diag_msg *m)
+{
+    struct flowevent ev = {.kind = FLOWEVENT_OPEN, .has_id = true, .destroyed = true};
+    char line[FLOWEVENT_TEXT];
+    if (m->idiag_family != AF_INET && m->idiag_family != AF_INET6)
+        return;
+    set_addr(&ev.src, m->idiag_family, m->id.idiag_src);
+    set_addr(&ev.dst, m->idiag_family, m->id.idiag_dst);
+    if (all_zero(&ev.dst) || ev.src.len != ev.dst.len)
+        return; /* a listener, or never connected */
+    ev.sport = ntohs(m->id.idiag_sport);
+    ev.dport = ntohs(m->id.idiag_dport);
+    ev.interface_index = (int32_t)m->id.idiag_if;
+    uint64_t cookie = (uint64_t)m->id.idiag_cookie[1] << 32 | m->id.idiag_cookie[0];
+    ev.cookie = (int64_t)cookie;
+    ev.time = d->s.clock->wall(d->s.clock->ctx);
+    ev.yyyymmdd = clock_yyyymmdd(ev.time);
+    if (uuid_from_cookie(&ev.uuid, d->s.prefix, cookie) != SC_OK)
+        return;
+    (void)flowkey_make(&ev.key, ev.src.len, ev.src.bytes, ev.sport, ev.dst.bytes, ev.dport);
+    int n = flowevent_format(&ev, line, sizeof(line));
+    counter_add(&d->s.counters->destroyed, 1);
+    if (n > 0)
+        d->s.on_line(d->s.ctx, line, (size_t)n);
+}
+
+static void on_datagram(struct destroyfeed *d, const uint8_t *bytes, size_t len)
+{
+    while (len >= sizeof(struct nlmsghdr)) {
+        struct nlmsghdr h;
+        struct inet_diag_msg m;
+        memcpy(&h, bytes, sizeof(h));
+        if (h.nlmsg_len < sizeof(h) || h.nlmsg_len > len)
+            return;
+        if (h.nlmsg_type == SOCK_DIAG_BY_FAMILY && h.nlmsg_len >= NLMSG_LENGTH(sizeof(m))) {
+            memcpy(&m, bytes + NLMSG_HDRLEN, sizeof(m));
+            on_socket(d, &m);
+        }
+        size_t step = NLMSG_ALIGN(h.nlmsg_len);
+        if (step >= len)
+            return;
+        bytes += step;
+        len -= step;
+    }
+}
+
+static void on_readable(void *ctx)
+{
+    struct destroyfeed *d = ctx;
+    uint8_t buf[16384];
+    unsigned long suppressed;
+    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+        ssize_t n = recv(d->fd, buf, sizeof(buf), MSG_DONTWAIT);
+        if (n > 0) {
+            on_datagram(d, buf, (size_t)n);
+            continue;
+        }
+        if (n < 0 && errno == ENOBUFS) {
+            counter_add(&d->s.counters->destroy_overruns, 1);
+            if (log_allow(&d->limit, d->s.clock->mono(d->s.clock->ctx), &suppressed))
+                log_warn("the feed of destroyed sockets overran; shards ask for what they miss suppressed=%lu",
+                         suppressed);
+            continue;
+        }
+        return;
+    }
+}
+
+struct destroyfeed *destroyfeed_new(const struct destroyfeed_setup *setup)
+{
+    struct sockaddr_nl me = {.nl_family = AF_NETLINK,
+                             .nl_groups = 1u << (SKNLGRP_INET_TCP_DESTROY - 1) | 1u << (SKNLGRP_INET6_TCP_DESTROY - 1)};
+    int size = BUFFER_BYTES;
+    struct destroyfeed *d = calloc(1, sizeof(*d));
+    if (!d)
+        return NULL;
+    d->s = *setup;
+    d->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
+    if (d->fd >= 0)
+        (void)setsockopt(d->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)); /* cut to what the system allows */
+    if (d->fd < 0 || bind(d->fd, (const struct sockaddr *)&me, sizeof(me)) != 0) {
+        int saved = errno;
+        destroyfeed_free(d);
+        errno = saved;
+        return NULL;
+    }
+    d->readable = evloop_on_readable(setup->loop, d->fd, on_readable, d);
+    if (!d->readable) {
+        destroyfeed_free(d);
+        errno = ENOMEM;
+        return NULL;
+    }
+    return d;
+}
+
+void destroyfeed_free(struct destroyfeed *d)
+{
+    if (!d)
+        return;
+    evsource_remove(d->readable);
+    if (d->fd >= 0)
+        close(d->fd);
+    free(d);
+}

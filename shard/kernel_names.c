@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See kernel_names.h. Questions wait in one FIFO for each gap, news in two: not yet settled, and held. All of it is
+ * private: a successor asks again, and the bus replays what was destroyed. */
+#include "shard/kernel_names.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "shared/log.h"
+
+#define ASKS_PER_STEP 32u
+#define BINDS_PER_STEP 64u
+#define GENERATIONS_LOOKED_AT 64u
+#define NEWS_MAX 65536u
+#define HELD_GAP_NS (50 * NS_PER_MS)
+#define RECENT_SETS 16384u
+#define RECENT_WAYS 4u
+
+/* Waits between the questions for one flow; the last one repeats. */
+static const int64_t gaps_ns[] = {0, 10 * NS_PER_MS, 100 * NS_PER_MS, 400 * NS_PER_MS, NS_PER_SEC};
+#define GAPS (sizeof(gaps_ns) / sizeof(*gaps_ns))
+
+enum asking { ASKING_NO, ASKING_YES, ASKING_ANSWERED };
+
+struct question {
+    uint32_t idx, generation;
+    int64_t due_ns; /* struct mono */
+};
+
+struct news {
+    struct flowkey key;
+    uint64_t hash;
+    uint64_t cookie;
+    struct wall seen;
+    int64_t due_ns, until_ns; /* struct mono; of held ones */
+    bool destroyed, closing;
+};
+
+/* A growing FIFO of fixed-size elements. */
+struct fifo {
+    uint8_t *bytes;
+    size_t size; /* of one element */
+    uint32_t head, count, cap;
+};
+
+struct recent {
+    uint64_t cookie;
+    int64_t until_ns; /* struct mono */
+};
+
+struct kernel_names {
+    struct kernel_names_deps d;
+    struct fifo questions[GAPS];
+    struct fifo unsettled, held;
+    struct wall settled;       /* everything captured up to here is consumed */
+    struct wall mark_captured; /* will be settled once the position is reached */
+    uint64_t mark_pos;
+    bool marked;
+    int64_t tokens_at_ns;
+    uint32_t tokens;
+    struct recent recent[RECENT_SETS][RECENT_WAYS];
+};
+
+/* ---- fifo ---- */
+
+static void *fifo_at(const struct fifo *f, uint32_t i)
+{
+    return f->bytes + (size_t)((f->head + i) & (f->cap - 1)) * f->size;
+}
+
+static bool fifo_grow(struct fifo *f)
+{
+    uint32_t cap = f->cap ? f->cap * 2 : 64;
+    uint8_t *bytes = malloc(cap * f->size);
+    if (!bytes)
+        return false;
+    for (uint32_t i = 0; i < f->count; i++)
+        memcpy(bytes + i * f->size, fifo_at(f, i), f->size);
+    free(f->bytes);
+    f->bytes = bytes;
+    f->cap = cap;
+    f->head = 0;
+    return true;
+}
+
+/* False if there is no memory: the element is not in. */
+static bool fifo_put(struct fifo *f, const void *element)
+{
+    if (f->count == f->cap && !fifo_grow(f))
+        return false;
+    memcpy(fifo_at(f, f->count), element, f->size);
+    f->count++;
+    return true;
+}
+
+static void fifo_drop(struct fifo *f)
+{
+    f->head = (f->head + 1) & (f->cap - 1);
+    f->count--;
+}
+
+/* ---- cookies that have named a flow lately ---- */
+
+static struct recent *recent_set(struct kernel_names *k, uint64_t cookie)
+{
+    return k->recent[(cookie * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & (RECENT_SETS - 1)];
+}
+
+static bool is_recent(struct kernel_names *k, uint64_t cookie, int64_t now)
+{
+    const struct recent *set = recent_set(k, cookie);
+    for (unsigned i = 0; i < RECENT_WAYS; i++)
+        if (set[i].cookie == cookie && set[i].until_ns > now)
+            return true;
+    return false;
+}
+
+static void remember(struct kernel_names *k, uint64_t cookie, int64_t now)
+{
+    const struct config *c = k->d.savers->config;
+    struct recent *set = recent_set(k, cookie), *oldest = set;
+    for (unsigned i = 1; i < RECENT_WAYS; i++)
+        if (set[i].until_ns < oldest->until_ns)
+            oldest = &set[i];
+    /* a flow lives for captureduration or until GC after its last packet; then two flow timeouts more */
+    *oldest = (struct recent){cookie, now + c->captureduration_ns + 4 * c->flowtimeout_ns};
+}
+
+/* ---- life ---- */
+
+static int64_t mono_now(const struct kernel_names *k)
+{
+    return k->d.clock->mono(k->d.clock->ctx).ns;
+}
+
+static const struct flow *flow_at(const struct kernel_names *k, uint32_t idx)
+{
+    return arena_flow(k->d.savers->flows->arena, idx);
+}
+
+struct kernel_names *kernel_names_new(const struct kernel_names_deps *deps)
+{
+    struct kernel_names *k = calloc(1, sizeof(*k));
+    if (!k)
+        return NULL;
+    k->d = *deps;
+    for (unsigned i = 0; i < GAPS; i++)
+        k->questions[i].size = sizeof(struct question);
+    k->unsettled.size = k->held.size = sizeof(struct news);
+    k->settled.ns = INT64_MIN;
+    k->tokens_at_ns = mono_now(k);
+    k->tokens = ASKS_PER_STEP;
+    const struct flows *fs = deps->savers->flows;
+    for (uint32_t idx = fs->list[LIST_WAITING].head; idx != ARENA_NONE; idx = fs->priv[idx].link[LANE_WORK].next)
+        kernel_names_seen(k, idx);
+    return k;
+}
+
+void kernel_names_free(struct kernel_names *k)
+{
+    if (!k)
+        return;
+    for (unsigned i = 0; i < GAPS; i++)
+        free(k->questions[i].bytes);
+    free(k->unsettled.bytes);
+    free(k->held.bytes);
+    free(k);
+}
+
+/* ---- questions ---- */
+
+static bool nameless(const struct flow *f)
+{
+    return f->stage != FLOW_FREE && f->name == ARENA_NONE && !(f->flags & FLOW_EMPTY);
+}
+
+static void ask_later(struct kernel_names *k, const struct question *q, unsigned gap)
+{
+    struct question next = *q;
+    next.due_ns = mono_now(k) + gaps_ns[gap];
+    if (!fifo_put(&k->questions[gap], &next))
+        k->d.savers->flows->priv[q->idx].asking = ASKING_NO; /* its next packet asks again */
+}
+
+void kernel_names_seen(struct kernel_names *k, uint32_t idx)
+{
+    const struct flow *f = flow_at(k, idx);
+    struct flow_private *priv = &k->d.savers->flows->priv[idx];
+    if (priv->asking != ASKING_NO || !nameless(f) || !(f->wire & FLOW_WIRE_HANDSHAKE) || f->wire & FLOW_WIRE_RST)
+        return;
+    priv->asking = ASKING_YES;
+    struct question q = {.idx = idx, .generation = f->generation};
+    ask_later(k, &q, 0);
+}
+
+static void take_news(struct kernel_names *k, const struct news *n)
+{
+    if (k->unsettled.count == NEWS_MAX)
+        fifo_drop(&k->unsettled);     /* the oldest: its flow is asked for again, or waits for nothing */
+    (void)fifo_put(&k->unsettled, n); /* no memory: as if it had not come */
+}
+
+static bool take_token(struct kernel_names *k, int64_t now)
+{
+    int64_t fresh = (now - k->tokens_at_ns) / (NS_PER_SEC / KERNEL_ASKS_PER_SECOND);
+    if (fresh > 0) {
+        k->tokens_at_ns += fresh * (NS_PER_SEC / KERNEL_ASKS_PER_SECOND);
+        k->tokens = fresh + k->tokens > ASKS_PER_STEP ? ASKS_PER_STEP : (uint32_t)(fresh + k->tokens);
+    }
+    if (k->tokens == 0)
+        return false;
+    k->tokens--;
+    return true;
+}
+
+static void ask(struct kernel_names *k, uint32_t idx)
+{
+    const struct flow *f = flow_at(k, idx);
+    struct uuid_answer answer;
+    if (k->d.ask(k->d.ctx, &f->key, f->if_index, &answer) != SC_OK)
+        return;
+    struct news n = {.key = f->key,
+                     .hash = flowkey_hash(&f->key, &k->d.savers->config->hash_key),
+                     .cookie = answer.cookie,
+                     .seen = answer.read,
+                     .closing = answer.closing};
+    k->d.savers->flows->priv[idx].asking = ASKING_ANSWERED;
+    take_news(k, &n);
+}
+
+/* Asks what is due, at most `most` flows. Returns how many there were. */
+static unsigned ask_due(struct kernel_names *k, unsigned most)
+{
+    int64_t now = mono_now(k);
+    unsigned n = 0;
+    for (unsigned gap = 0; gap < GAPS; gap++) {
+        struct fifo *fifo = &k->questions[gap];
+        while (n < most && fifo->count > 0) {
+            struct question q = *(const struct question *)fifo_at(fifo, 0);
+            if (q.due_ns > now)
+                break;
+            const struct flow *f = flow_at(k, q.idx);
+            bool same = f->generation == q.generation;
+            uint8_t *asking = &k->d.savers->flows->priv[q.idx].asking;
+            if (same && nameless(f) && !(f->wire & FLOW_WIRE_RST)) {
+                if (*asking == ASKING_YES) {
+                    if (!take_token(k, now))
+                        return n;
+                    ask(k, q.idx);
+                }
+                ask_later(k, &q, gap + 1 < GAPS ? gap + 1 : GAPS - 1);
+            }
+            fifo_drop(fifo);
+            n++;
+        }
+    }
+    return n;
+}
+
+/* ---- binding ---- */
+
+static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie)
+{
+    const struct flow *f = flow_at(k, idx);
+    struct uuid uuid;
+    if (uuid_from_cookie(&uuid, k->d.prefix, cookie) != SC_OK)
+        return; /* a prefix that is too long is refused at the start */
+    struct savers *s = k->d.savers;
+    counter_add(&s->c->uuids, 1);
+    if (!saver_name(s, idx, &uuid, clock_yyyymmdd((struct wall){f->first_ns}), true, (struct instant){f->last_clock}))
+        savers_refused_uuid(s);
+    remember(k, cookie, mono_now(k));
+}
+
+/* An answer to a question. */
+static void bind_answer(struct kernel_names *k, const struct news *n)
+{
+    const struct flows *fs = k->d.savers->flows;
+    uint32_t idx = flows_find(fs, n->hash, &n->key);
+    for (unsigned i = 0; idx != ARENA_NONE && flow_at(k, idx)->first_ns > n->seen.ns; i++)
+        idx = i < GENERATIONS_LOOKED_AT ? fs->priv[idx].older : ARENA_NONE;
+    if (idx == ARENA_NONE)
+        return;
+    const struct flow *f = flow_at(k, idx);
+    fs->priv[idx].asking = ASKING_YES; /* if this names nothing, the next question may */
+    if (!nameless(f) || is_recent(k, n->cookie, mono_now(k)) || (saver_ended_on_wire(f) && !n->closing))
+        return;
+    name_flow(k, idx, n->cookie);
+}
+
+/* A destroyed socket. True if nothing is left to wait for. */
+static bool bind_destroyed(struct kernel_names *k, const struct news *n)
+{
+    const struct flows *fs = k->d.savers->flows;
+    uint32_t found = ARENA_NONE, idx = flows_find(fs, n->hash, &n->key);
+    if (is_recent(k, n->cookie, mono_now(k)))
+        return true;
+    for (unsigned i = 0; idx != ARENA_NONE && i < GENERATIONS_LOOKED_AT; i++, idx = fs->priv[idx].older) {
+        const struct flow *f = flow_at(k, idx);
+        if (nameless(f) && f->first_ns <= n->seen.ns && (saver_ended_on_wire(f) || f->flags & FLOW_GONE))
+            found = idx;
+    }
+    if (found == ARENA_NONE)
+        return false;
+    name_flow(k, found, n->cookie);
+    return true;
+}
+
+static void settle(struct kernel_names *k)
+{
+    struct ring_consumer *r = k->d.ring;
+    uint64_t applied = arena_state(k->d.savers->flows->arena)->applied[0].position;
+    if (k->marked && (int64_t)(applied - k->mark_pos) >= 0) {
+        k->settled = k->mark_captured;
+        k->marked = false;
+    }
+    if (!k->marked) {
+        /* acquire: pairs with the release store in ring_publish; all packets up to this time are published */
+        k->mark_captured.ns = atomic_load_explicit(&r->shared->captured_until_ns, memory_order_acquire);
+        k->mark_pos = r->pos + ring_backlog(r);
+        k->marked = true;
+    }
+}
+
+static void hold(struct kernel_names *k, struct news *n, int64_t now)
+{
+    if (n->until_ns == 0)
+        n->until_ns = now + k->d.savers->config->uuidwaitduration_ns;
+    n->due_ns = now + HELD_GAP_NS;
+    if (n->until_ns > now && k->held.count < NEWS_MAX)
+        (void)fifo_put(&k->held, n); /* no memory: as if it had not come */
+}
+
+static unsigned bind_settled(struct kernel_names *k, unsigned most)
+{
+    int64_t now = mono_now(k);
+    unsigned done = 0;
+    for (; done < most && k->unsettled.count > 0; done++) {
+        struct news n = *(const struct news *)fifo_at(&k->unsettled, 0);
+        if (n.seen.ns > k->settled.ns)
+            break;
+        fifo_drop(&k->unsettled);
+        if (!n.destroyed)
+            bind_answer(k, &n);
+        else if (!bind_destroyed(k, &n))
+            hold(k, &n, now);
+    }
+    for (; done < most && k->held.count > 0; done++) {
+        struct news n = *(const struct news *)fifo_at(&k->held, 0);
+        if (n.due_ns > now)
+            break;
+        fifo_drop(&k->held);
+        if (!bind_destroyed(k, &n))
+            hold(k, &n, now);
+    }
+    return done;
+}
+
+void kernel_names_destroyed(struct kernel_names *k, const struct flowkey *key, uint64_t cookie, struct wall seen)
+{
+    struct news n = {.key = *key,
+                     .hash = flowkey_hash(key, &k->d.savers->config->hash_key),
+                     .cookie = cookie,
+                     .seen = seen,
+                     .destroyed = true};
+    take_news(k, &n);
+}
+
+bool kernel_names_step(struct kernel_names *k)
+{
+    settle(k);
+    unsigned n = bind_settled(k, BINDS_PER_STEP);
+    return ask_due(k, ASKS_PER_STEP) + n > 0;
+}
+
+void kernel_names_finish(struct kernel_names *k)
+{
+    const struct flows *fs = k->d.savers->flows;
+    for (uint32_t idx = fs->list[LIST_WAITING].head; idx != ARENA_NONE; idx = fs->priv[idx].link[LANE_WORK].next)
+        if (!(flow_at(k, idx)->wire & FLOW_WIRE_RST) && fs->priv[idx].asking != ASKING_ANSWERED)
+            ask(k, idx);
+    k->settled.ns = INT64_MAX;
+    while (k->unsettled.count > 0)
+        (void)bind_settled(k, BINDS_PER_STEP);
+    for (; k->held.count > 0; fifo_drop(&k->held))
+        (void)bind_destroyed(k, fifo_at(&k->held, 0));
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The kernel source: UUIDs of the shard's own flows from the socket cookies that the kernel knows. A flow is asked for
+ * when its handshake is complete, or when it is first seen in mid-stream, then again with growing gaps until
+ * uuidwaitduration; at most KERNEL_ASKS_PER_SECOND a second, and never after RST. Destroyed sockets come by the bus
+ * (hub: destroyfeed) and cover what was gone before it could be asked for.
+ *
+ * Both kinds of news hold for the packets captured up to the moment T at which they were read, and are bound only once
+ * all of those have been consumed:
+ *  - an answer names the newest generation of the key with a first packet at or before T; if that one has ended on the
+ * wire, only the answer of a closing socket counts, for a new connection of the same tuple may not be on the wire yet;
+ *  - a destroyed socket names the oldest unnamed generation with a first packet at or before T that has ended; if there
+ * is none yet, the news is held until uuidwaitduration has passed. A cookie that has named a generation names no other,
+ * also for two flow timeouts after that one is gone.
+ *
+ * Failure policy: no answer is no name; the flow waits, as for any source. */
+#ifndef SHARD_KERNEL_NAMES_H
+#define SHARD_KERNEL_NAMES_H
+
+#include "shard/saver.h"
+#include "shard/uuid_lookup.h"
+#include "shared/ring.h"
+
+#define KERNEL_ASKS_PER_SECOND 10000
+
+struct kernel_names_deps {
+    struct savers *savers;
+    struct ring_consumer *ring;
+    const struct clock *clock;
+    const char *prefix; /* of the UUIDs */
+    /* uuid_lookup_ask, or a test's own */
+    int (*ask)(void *ctx, const struct flowkey *key, uint32_t if_index, struct uuid_answer *out);
+    void *ctx;
+};
+
+struct kernel_names;
+
+/* Flows that wait for a name already (adoption) are asked for. All pointers stay the caller's. NULL: no memory. */
+struct kernel_names *kernel_names_new(const struct kernel_names_deps *deps);
+void kernel_names_free(struct kernel_names *k); /* NULL is fine */
+
+/* idx has got a packet: is asked for from now on if it is unnamed, its handshake is complete and nobody asks yet. */
+void kernel_names_seen(struct kernel_names *k, uint32_t idx);
+
+/* A socket of this key was destroyed, as read from the feed at `seen`. */
+void kernel_names_destroyed(struct kernel_names *k, const struct flowkey *key, uint64_t cookie, struct wall seen);
+
+/* Asks what is due and binds what may be bound: a bounded slice. True if there was work. */
+bool kernel_names_step(struct kernel_names *k);
+
+/* The end of the capture: everything is consumed. Asks for what is still unnamed and binds what there is. */
+void kernel_names_finish(struct kernel_names *k);
+
+#endif
