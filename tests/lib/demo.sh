@@ -64,7 +64,7 @@ ip -n client addr add 10.9.8.2/24 dev veth0
 ip -n client link set veth0 up
 
 python3 -m http.server --bind 10.9.8.1 --directory "$work/www" 8000 >/dev/null 2>&1 &
-"$bin/shardcap" -interface=veth0 -datadir="$work/data" -rundir="$work/run" -flowtimeout=1s -uuid.source=hash \
+"$bin/shardcap" -interface=veth0 -datadir="$work/data" -rundir="$work/run" -flowtimeout=1s \
     -prometheusx.listen-address=127.0.0.1:9990 -summary="$work/summary.json" >"$work/log" 2>&1 &
 capture=$!
 

@@ -48,7 +48,8 @@ struct rig {
     struct shard *shard;
     uint32_t generation;
     bool hold;
-    uint64_t sent; /* packets */
+    int (*ask)(void *ctx, const struct flowkey *key, uint32_t if_index, struct uuid_answer *out); /* ctx: the rig */
+    uint64_t sent;                                                                                /* packets */
     unsigned saved;
     char saved_path[256];
     /* faults: call number `fail_at` (from 1) of the kinds in fail_kinds fails with fail_errno; for_ever: all after it
@@ -223,6 +224,8 @@ static inline void rig_start(struct rig *r)
                            .staging = r->staging,
                            .events_file = r->events,
                            .hold = r->hold,
+                           .ask = r->ask,
+                           .ask_ctx = r,
                            .on_saved = rig_saved,
                            .ctx = r};
     r->shard = shard_new(&d, error);

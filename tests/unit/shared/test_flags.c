@@ -221,7 +221,7 @@ static void defaults(void **state)
     assert_false(config_reads_files(&config));
     assert_int_equal(config.shards, flags_default_shards());
     assert_in_range(config.shards, 1, 4);
-    assert_int_equal(config.uuid_sources, UUID_SOURCE_HASH);
+    assert_int_equal(config.uuid_sources, UUID_SOURCE_KERNEL);
     assert_string_equal(request.uuid_source, "auto");
     assert_int_equal(config.ringsize, 16 << 20);
     assert_int_equal(config.capturebuffer, 64000000);
@@ -529,7 +529,7 @@ static void sources_of_live_capture(void **state)
     assert_good(PARSE("-uuid.source=hash,kernel"));
     assert_int_equal(config.uuid_sources, UUID_SOURCE_KERNEL | UUID_SOURCE_HASH);
     assert_good(PARSE("-tcpinfo.eventsocket=/s"));
-    assert_int_equal(config.uuid_sources, UUID_SOURCE_KERNEL | UUID_SOURCE_EVENTSOCKET);
+    assert_int_equal(config.uuid_sources, UUID_SOURCE_EVENTSOCKET);
     assert_refused(PARSE("-uuid.source=magic"), "\"magic\"", "choose auto, eventsocket, kernel, hash or none");
     assert_refused(PARSE("-uuid.source=hash,"), "\"\" is no source");
     assert_refused(PARSE("-uuid.source=auto,hash"), "stand alone");
@@ -606,7 +606,7 @@ static void a_login_shell_sets_no_flag(void **state)
     plain = config;
     assert_good(
         PARSE_ENV(ENV("USER=root", "GZIP=-9", "READ=x", "FILTER=y", "SHARDS=99", "SUMMARY=z", "RUNDIR=/r", "HELP=1",
-                      "CHECK=1", "VERSION=1.0", "UUID_SOURCE=kernel", "LOG_LEVEL=x", "RINGSIZE=?", "STREAMS=1",
+                      "CHECK=1", "VERSION=1.0", "UUID_SOURCE=magic", "LOG_LEVEL=x", "RINGSIZE=?", "STREAMS=1",
                       "XDATADIR=/x", "DATADIRX=/x", "DATADIR", "SHARDCAP_DATADIR=/x", "SHARDCAP_STREAM=true"),
                   NULL));
     assert_memory_equal(&plain, &config, sizeof config);
@@ -638,7 +638,7 @@ static void a_bad_value_in_the_environment(void **state)
     assert_refused(PARSE_ENV(ENV("MAXHEAP=lots"), NULL), "MAXHEAP in the environment: \"lots\" must be a size");
     assert_refused(PARSE_ENV(ENV("FLOWTIMEOUT="), NULL), "FLOWTIMEOUT in the environment: \"\"");
     assert_refused(PARSE_ENV(ENV("SHARDCAP_GZIP=-9"), NULL), "SHARDCAP_GZIP in the environment");
-    assert_refused(PARSE_ENV(ENV("SHARDCAP_UUID_SOURCE=kernel"), NULL), "SHARDCAP_UUID_SOURCE in the environment");
+    assert_refused(PARSE_ENV(ENV("SHARDCAP_UUID_SOURCE=magic"), NULL), "SHARDCAP_UUID_SOURCE in the environment");
     assert_refused(PARSE_ENV(ENV("CAPTUREDURATION=1s"), NULL), "CAPTUREDURATION in the environment (1s)");
     assert_good(PARSE_ENV(ENV("MAXHEAP=lots"), "-maxheap=1GB"));
 }

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The kernel source on a fake kernel: who is asked for, when, and to which generation of a key an answer or the end of
+ * a socket is bound. Each rule of kernel_names.h has a test that fails without it. */
+#include "rig.h"
+
+#define SEC NS_PER_SEC
+#define MS NS_PER_MS
+
+/* What the fake kernel says. */
+static struct {
+    int result;
+    struct uuid_answer answer;
+    unsigned asked;
+    struct flowkey key;
+} kernel;
+
+static int fake_ask(void *ctx, const struct flowkey *key, uint32_t if_index, struct uuid_answer *out)
+{
+    (void)ctx;
+    (void)if_index;
+    kernel.asked++;
+    kernel.key = *key;
+    *out = kernel.answer;
+    return kernel.result;
+}
+
+static struct rig *kernel_rig(void)
+{
+    struct rig *r = rig_new();
+    memset(&kernel, 0, sizeof(kernel));
+    kernel.result = SC_ENOENT;
+    r->config.savefile_count = 0; /* live */
+    r->config.uuid_sources = UUID_SOURCE_KERNEL;
+    strcpy(r->config.kernel_prefix.text, "p_1");
+    r->ask = fake_ask;
+    r->mono = RIG_T0;
+    r->wall = RIG_T0;
+    rig_start(r);
+    return r;
+}
+
+static void answers(uint64_t cookie, int64_t at, bool closing)
+{
+    kernel.result = SC_OK;
+    kernel.answer = (struct uuid_answer){.cookie = cookie, .closing = closing, .read = {RIG_T0 + at}};
+}
+
+/* Everything captured up to `at` is published. */
+static void captured_until(struct rig *r, int64_t at)
+{
+    r->mono = RIG_T0 + at;
+    rig_mark(r, RING_TICK, at);
+    rig_run(r);
+    rig_run(r); /* what a turn marks, the next may settle */
+    rig_run(r);
+}
+
+static void packet(struct rig *r, int64_t at, uint32_t seq, uint8_t flags, bool back)
+{
+    struct rig_packet p = {.flow = 1, .at = at, .seq = seq, .flags = flags, .back = back};
+    rig_send(r, &p);
+}
+
+static void handshake(struct rig *r, int64_t at, uint32_t seq)
+{
+    packet(r, at, seq, TCP_SYN, false);
+    packet(r, at + 1, 900, TCP_SYN | TCP_ACK, true);
+    packet(r, at + 2, seq + 1, TCP_ACK, false);
+}
+
+static void fins(struct rig *r, int64_t at)
+{
+    packet(r, at, 50, TCP_FIN | TCP_ACK, false);
+    packet(r, at + 1, 950, TCP_FIN | TCP_ACK, true);
+}
+
+static void destroyed(struct rig *r, uint64_t cookie, int64_t at)
+{
+    struct flowevent ev = {.kind = FLOWEVENT_OPEN,
+                           .has_id = true,
+                           .destroyed = true,
+                           .key = rig_key(1),
+                           .cookie = (int64_t)cookie,
+                           .time = {RIG_T0 + at}};
+    shard_event(r->shard, &ev, false);
+}
+
+static bool has_file(const struct rig *r, uint64_t cookie)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "data/" RIG_DAY "/p_1_%016llX.pcap.gz", (unsigned long long)cookie);
+    return rig_exists(r, path);
+}
+
+static void finish(struct rig *r, int64_t at)
+{
+    kernel.result = SC_ENOENT;
+    rig_end(r, at);
+    rig_check_balance(r);
+}
+
+static void asked_when_the_handshake_is_complete(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    packet(r, 0, 7, TCP_SYN, false);
+    rig_run(r);
+    assert_int_equal(kernel.asked, 0);
+    packet(r, 1, 9, TCP_SYN | TCP_ACK, true);
+    rig_run(r);
+    assert_int_equal(kernel.asked, 0);
+    answers(0xab, 2, false);
+    packet(r, 2, 8, TCP_ACK, false);
+    rig_run(r);
+    assert_int_equal(kernel.asked, 1);
+    captured_until(r, 10);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xab));
+    rig_free(r);
+}
+
+static void asked_when_first_seen_in_mid_stream(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    answers(0xab, 2, false);
+    packet(r, 2, 8, TCP_ACK, false);
+    captured_until(r, 10);
+    assert_int_equal(kernel.asked, 1);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xab));
+    rig_free(r);
+}
+
+static void asked_again_with_gaps_until_named(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    rig_run(r);
+    assert_int_equal(kernel.asked, 1);
+    captured_until(r, 9 * MS);
+    assert_int_equal(kernel.asked, 1);
+    captured_until(r, 11 * MS);
+    assert_int_equal(kernel.asked, 2);
+    answers(0xcd, 100 * MS, false);
+    captured_until(r, 200 * MS);
+    assert_int_equal(kernel.asked, 3);
+    captured_until(r, 4 * SEC);
+    assert_int_equal(kernel.asked, 3); /* named: nobody asks any more */
+    finish(r, 4 * SEC + 1);
+    assert_true(has_file(r, 0xcd));
+    rig_free(r);
+}
+
+static void never_asked_after_a_reset(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    packet(r, 5, 2, TCP_RST, true);
+    for (int64_t at = 0; at < 5 * SEC; at += 300 * MS)
+        captured_until(r, at);
+    assert_int_equal(kernel.asked, 0);
+    rig_free(r);
+}
+
+/* The answer was read after a new connection of the tuple had come up, whose packets are still on their way. */
+static void answer_waits_for_the_packets_of_its_time(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    answers(0xb, 100 * MS, false);
+    rig_run(r);
+    assert_int_equal(kernel.asked, 1);
+    fins(r, 40 * MS);
+    handshake(r, 50 * MS, 70001);
+    captured_until(r, 101 * MS);
+    destroyed(r, 0xa, 102 * MS);
+    captured_until(r, 300 * MS);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xa) && has_file(r, 0xb));
+    const struct rig_packet want[] = {
+        {.flow = 1, .at = 50 * MS, .seq = 70001, .flags = TCP_SYN},
+        {.flow = 1, .at = 50 * MS + 1, .seq = 900, .flags = TCP_SYN | TCP_ACK, .back = true},
+        {.flow = 1, .at = 50 * MS + 2, .seq = 70002, .flags = TCP_ACK}};
+    rig_check_file(r, RIG_DAY "/p_1_000000000000000B.pcap.gz", want, 3);
+    rig_free(r);
+}
+
+/* A connection that has ended on the wire: an established socket of the tuple is already the next one. */
+static void ended_flow_takes_the_answer_of_a_closing_socket_only(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    fins(r, 10);
+    answers(0xb, 20, false);
+    captured_until(r, 30);
+    assert_int_equal(counter_get(&r->page->c.uuids), 0);
+    answers(0xa, 40, true);
+    captured_until(r, 20 * MS);
+    captured_until(r, 40 * MS);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xa));
+    assert_false(has_file(r, 0xb));
+    rig_free(r);
+}
+
+static void destroyed_socket_names_the_oldest_unnamed_that_has_ended(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    fins(r, 10);
+    handshake(r, 20, 70001);
+    fins(r, 30);
+    handshake(r, 40, 140001);
+    destroyed(r, 0xa, 50);
+    destroyed(r, 0xb, 51);
+    captured_until(r, 60);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xa) && has_file(r, 0xb));
+    const struct rig_packet first[] = {{.flow = 1, .at = 0, .seq = 1, .flags = TCP_SYN},
+                                       {.flow = 1, .at = 1, .seq = 900, .flags = TCP_SYN | TCP_ACK, .back = true},
+                                       {.flow = 1, .at = 2, .seq = 2, .flags = TCP_ACK},
+                                       {.flow = 1, .at = 10, .seq = 50, .flags = TCP_FIN | TCP_ACK},
+                                       {.flow = 1, .at = 11, .seq = 950, .flags = TCP_FIN | TCP_ACK, .back = true}};
+    rig_check_file(r, RIG_DAY "/p_1_000000000000000A.pcap.gz", first, 5);
+    assert_int_equal(rig_sum_drops(r), 3); /* the third was never named: its 3 packets */
+    rig_free(r);
+}
+
+static void destroyed_before_its_end_was_seen_is_held(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    destroyed(r, 0xa, 5);
+    captured_until(r, 6);
+    assert_int_equal(counter_get(&r->page->c.uuids), 0);
+    fins(r, 10);
+    captured_until(r, 200 * MS);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xa));
+    rig_free(r);
+}
+
+/* The old socket's end is told after a new connection of the tuple has come and gone. */
+static void cookie_of_a_named_generation_names_no_other(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    answers(0xa, 3, false);
+    captured_until(r, 10);
+    kernel.result = SC_ENOENT;
+    fins(r, 20);
+    handshake(r, 30, 70001);
+    fins(r, 40);
+    captured_until(r, 50);
+    destroyed(r, 0xa, 60);
+    captured_until(r, 100 * MS);
+    destroyed(r, 0xb, 101 * MS);
+    captured_until(r, 300 * MS);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xa) && has_file(r, 0xb));
+    assert_int_equal(rig_sum_drops(r), 0);
+    rig_free(r);
+}
+
+static void end_of_the_capture_asks_once_more(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    rig_run(r);
+    answers(0xa, 10, false);
+    rig_end(r, 20);
+    assert_true(has_file(r, 0xa));
+    rig_check_balance(r);
+    rig_free(r);
+}
+
+static void successor_asks_for_what_waits(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    rig_run(r);
+    rig_crash(r);
+    answers(0xa, 10, false);
+    rig_start(r);
+    captured_until(r, 20);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xa));
+    rig_free(r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(asked_when_the_handshake_is_complete),
+        cmocka_unit_test(asked_when_first_seen_in_mid_stream),
+        cmocka_unit_test(asked_again_with_gaps_until_named),
+        cmocka_unit_test(never_asked_after_a_reset),
+        cmocka_unit_test(answer_waits_for_the_packets_of_its_time),
+        cmocka_unit_test(ended_flow_takes_the_answer_of_a_closing_socket_only),
+        cmocka_unit_test(destroyed_socket_names_the_oldest_unnamed_that_has_ended),
+        cmocka_unit_test(destroyed_before_its_end_was_seen_is_held),
+        cmocka_unit_test(cookie_of_a_named_generation_names_no_other),
+        cmocka_unit_test(end_of_the_capture_asks_once_more),
+        cmocka_unit_test(successor_asks_for_what_waits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
