@@ -219,6 +219,16 @@ static int compile(struct capture *c, const char *text, struct bpf_program *out,
     return SC_EFORMAT;
 }
 
+int capture_filter_text(const char *text, char error[CAPTURE_ERROR])
+{
+    struct capture c = {.pcap = pcap_open_dead(DLT_EN10MB, FRAME_MAX_CAPLEN)};
+    if (!c.pcap)
+        return SC_ENOMEM;
+    int rc = capture_filter_check(&c, text, error);
+    pcap_close(c.pcap);
+    return rc;
+}
+
 int capture_filter_check(struct capture *c, const char *text, char error[CAPTURE_ERROR])
 {
     struct bpf_program program;

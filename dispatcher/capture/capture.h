@@ -49,6 +49,9 @@ int capture_filter(struct capture *c, const char *text, char error[CAPTURE_ERROR
 /* Whether text compiles for this capture. SC_OK or SC_EFORMAT. */
 int capture_filter_check(struct capture *c, const char *text, char error[CAPTURE_ERROR]) SC_MUST_CHECK;
 
+/* Does the text compile, for Ethernet, without any interface? SC_OK, SC_ENOMEM, or SC_EFORMAT with a text in error. */
+int capture_filter_text(const char *text, char error[CAPTURE_ERROR]) SC_MUST_CHECK;
+
 /* True if the filter lets the packet through; without one, always. */
 bool capture_matches(const struct capture *c, const struct captured *p);
 

@@ -19,6 +19,7 @@
 
 #include "dispatcher/supervisor/settings_dirs.h"
 #include "dispatcher/supervisor/settings_listen.h"
+#include "dispatcher/supervisor/spawn.h"
 #include "shared/log.h"
 #include "shared/proto.h"
 
@@ -287,6 +288,26 @@ static int load_prefix(struct config *c, const struct flags_request *rq, char *e
     return SC_OK;
 }
 
+/* This program has no libpcap, so the one that has is asked. */
+static int check_filter(const struct config *c, char *error, int *status_r)
+{
+    struct program dispatcher;
+    char why[256];
+    if (!c->filter[0])
+        return SC_OK;
+    int rc = spawn_open(&dispatcher, "shardcap-dispatcher");
+    if (rc == SC_OK) {
+        rc = spawn_ask(&dispatcher, "-check-filter", c->filter, why, sizeof(why));
+        close(dispatcher.fd);
+    }
+    if (rc == EXIT_USAGE)
+        return refuse(error, status_r, EXIT_USAGE, "flag -filter%s: %s", c->filter_raw ? ".raw" : "", why);
+    if (rc != EXIT_DONE)
+        return refuse(error, status_r, EXIT_FAILED, "cannot run shardcap-dispatcher beside this program: %s",
+                      strerror(errno));
+    return SC_OK;
+}
+
 int settings_check(struct config *c, const struct flags_request *rq, char *error, int *status_r)
 {
     c->umask = umask(0);
@@ -308,6 +329,8 @@ int settings_check(struct config *c, const struct flags_request *rq, char *error
         err = choose_rundir(c, error, status_r);
     if (!err)
         err = check_paths(c, error, status_r);
+    if (!err)
+        err = check_filter(c, error, status_r);
     return err;
 }
 

@@ -11,7 +11,7 @@
 #include "shared/flags.h"
 
 struct settings_fds {
-    int datadir, stagingdir; /* O_PATH | O_DIRECTORY */
+    int datadir, stagingdir; /* directories; the lock on staging lasts as long as any copy of its fd */
     int http;                /* listening socket, or -1 */
     int events;              /* -uuid.events, seekable, or -1 */
     int lock;

@@ -15,9 +15,12 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shared/confine.h"
+
+#define STAGING_WAIT_TRIES 30 /* three seconds: a family without its supervisor flushes in two */
 
 static int failed(char *error, const char *what, const char *path, const char *remedy)
 {
@@ -132,7 +135,7 @@ static bool try_staging(struct config *c, struct settings_fds *fds, const char *
     errno = ENAMETOOLONG;
     if (strlen(path) >= sizeof(c->stagingdir) || make_dir(c, path, 0775, &made) != 0)
         return false;
-    int fd = open_dir(path);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* not O_PATH: it carries the lock */
     struct two_dirs dirs = {fd, fds->datadir};
     int why = fd < 0 ? errno : as_user(c, try_rename, &dirs);
     if (why) {
@@ -180,6 +183,25 @@ static int open_staging(struct config *c, struct settings_fds *fds, char *error)
     return SC_OK;
 }
 
+/* One family for a staging directory: another would take our unfinished files for leftovers. Shards get this same open
+ * directory, so the lock lasts until the last of them has flushed after its supervisor died. */
+static int lock_staging(const struct config *c, const struct settings_fds *fds, char *error)
+{
+    const struct timespec nap = {0, 100 * NS_PER_MS};
+    for (int tries = 0; flock(fds->stagingdir, LOCK_EX | LOCK_NB) != 0; tries++) {
+        if (errno != EWOULDBLOCK)
+            return failed(error, "flag -stagingdir: cannot lock", c->stagingdir, "");
+        if (tries == STAGING_WAIT_TRIES) {
+            settings_error(error,
+                           "another shardcap writes below %s; stop it, or choose another -datadir or -stagingdir",
+                           c->datadir);
+            return SC_EEXIST;
+        }
+        nanosleep(&nap, NULL);
+    }
+    return SC_OK;
+}
+
 int dirs_open_data(struct config *c, struct settings_fds *fds, char *error)
 {
     char real[PATH_MAX];
@@ -191,7 +213,8 @@ int dirs_open_data(struct config *c, struct settings_fds *fds, char *error)
     fds->datadir = open_dir(c->datadir);
     if (fds->datadir < 0)
         return failed(error, "flag -datadir: cannot open", c->datadir, "it must be a directory");
-    return open_staging(c, fds, error);
+    int err = open_staging(c, fds, error);
+    return err ? err : lock_staging(c, fds, error);
 }
 
 static int lock_run(const struct config *c, int run, struct settings_fds *fds, char *error)
@@ -219,12 +242,19 @@ static int lock_run(const struct config *c, int run, struct settings_fds *fds, c
     return SC_OK;
 }
 
+/* Did an instance of ours leave it? */
+static bool has_lock(int run)
+{
+    struct stat st;
+    return fstatat(run, "lock", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+}
+
 /* Nothing in it but what we put there: /run itself is not to be given to a user. */
 static bool is_run_directory(int run)
 {
     struct stat st;
     if (fstatat(run, "lock", &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return true;
+        return true; /* whatever it is, lock_run looks at it */
     int copy = openat(run, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = copy < 0 ? NULL : fdopendir(copy);
     if (!d) {
@@ -239,13 +269,13 @@ static bool is_run_directory(int run)
     return empty;
 }
 
-/* May run be our rundir? Afterwards it belongs to the user. */
-static int take_run(const struct config *c, int run, char *error)
+/* May run be our rundir? Root also takes over what an instance of another user left behind. */
+static int check_run(const struct config *c, int run, char *error)
 {
     struct stat st;
     if (fstat(run, &st) != 0)
         return failed(error, "flag -rundir: cannot read", c->rundir, "");
-    bool owned = st.st_uid == c->uid || st.st_uid == geteuid() || st.st_uid == 0;
+    bool owned = st.st_uid == c->uid || st.st_uid == geteuid() || st.st_uid == 0 || (geteuid() == 0 && has_lock(run));
     if (!owned || (st.st_mode & S_IWOTH)) {
         settings_error(error, "flag -rundir: %s belongs to %s; choose a directory of your own", c->rundir,
                        owned ? "everybody" : "another user");
@@ -257,6 +287,12 @@ static int take_run(const struct config *c, int run, char *error)
         settings_error(error, "flag -rundir: %s holds other things; name an empty directory or a new one", c->rundir);
         return SC_ESYS;
     }
+    return SC_OK;
+}
+
+/* Once the lock is ours: nobody runs in it. */
+static int give_run(const struct config *c, int run, char *error)
+{
     return give_away(c, run) == 0 ? SC_OK : failed(error, "flag -rundir: cannot give away", c->rundir, "");
 }
 
@@ -305,9 +341,11 @@ int dirs_open_run(struct config *c, bool temp, struct settings_fds *fds, char *e
     int run = open(c->rundir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (run < 0)
         return failed(error, "flag -rundir: cannot open", c->rundir, "it must be a directory, not a link");
-    int err = take_run(c, run, error);
+    int err = check_run(c, run, error);
     if (!err)
         err = lock_run(c, run, fds, error);
+    if (!err)
+        err = give_run(c, run, error);
     if (!err)
         err = make_bus(c, run, error);
     close(run);

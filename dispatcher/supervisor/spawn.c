@@ -84,6 +84,38 @@ pid_t spawn_child(const struct program *p, int *sock_r)
     return pid;
 }
 
+static size_t read_all(int fd, char *out, size_t cap)
+{
+    size_t len = 0;
+    ssize_t n;
+    while (len + 1 < cap && ((n = read(fd, out + len, cap - 1 - len)) > 0 || (n < 0 && errno == EINTR)))
+        len += n > 0 ? (size_t)n : 0;
+    out[len] = '\0';
+    return len;
+}
+
+int spawn_ask(const struct program *p, const char *arg1, const char *arg2, char *out, size_t cap)
+{
+    char *argv[] = {(char *)(uintptr_t)p->name, (char *)(uintptr_t)arg1, (char *)(uintptr_t)arg2, NULL};
+    int pair[2], status;
+    if (pipe2(pair, O_CLOEXEC) != 0)
+        return SC_ESYS;
+    pid_t pid = fork();
+    if (pid == 0) {
+        reset_signals();
+        if (dup2(pair[1], STDOUT_FILENO) >= 0)
+            syscall(SYS_execveat, p->fd, "", argv, environ, AT_EMPTY_PATH);
+        _exit(EXIT_TEMPFAIL);
+    }
+    close(pair[1]);
+    if (pid > 0)
+        (void)read_all(pair[0], out, cap);
+    close(pair[0]);
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+        return SC_ESYS;
+    return WEXITSTATUS(status);
+}
+
 pid_t spawn_reap(pid_t pid, int *status_r)
 {
     pid_t got = waitpid(pid, status_r, WNOHANG);

@@ -4,6 +4,7 @@
 #ifndef SUPERVISOR_SPAWN_H
 #define SUPERVISOR_SPAWN_H
 
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "shared/err.h"
@@ -19,6 +20,10 @@ int spawn_open(struct program *p, const char *name) SC_MUST_CHECK;
  * stdout and stderr, default signals, and no other fd. Returns the pid and *sock_r (ours, non-blocking, close-on-exec),
  * or SC_ESYS. */
 pid_t spawn_child(const struct program *p, int *sock_r) SC_MUST_CHECK;
+
+/* Runs the program with two arguments to its end and takes what it prints on standard output (cut to cap - 1 bytes,
+ * NUL-terminated). For short questions at the start. Returns its exit status, or SC_ESYS. */
+int spawn_ask(const struct program *p, const char *arg1, const char *arg2, char *out, size_t cap);
 
 /* Reaps the child if it has ended: its pid and *status_r, 0 if it has not, SC_ESYS. Never blocks. */
 pid_t spawn_reap(pid_t pid, int *status_r);

@@ -246,6 +246,17 @@ class Twice(Base):
         again = family.Family(self, "-interface=d0", f"-rundir={run.rundir}", namespace=space.name).ready()
         self.assertEqual(again.stop(), 0, again.log)
 
+    def test_a_second_instance_in_the_same_datadir(self):
+        need.need("netns")
+        space = netns.Namespace(self)
+        space.ip("link", "add", "d0", "type", "veth", "peer", "name", "d1")
+        space.ip("link", "set", "d0", "up")
+        run = family.Family(self, "-interface=d0", namespace=space.name).ready()
+        other = family.Family(self, "-interface=d0", f"-datadir={run.datadir}", namespace=space.name)
+        self.assertEqual(other.wait(), 1)
+        self.assertIn("another shardcap writes below", other.log.strip().splitlines()[-1])
+        self.assertEqual(run.stop(), 0, run.log)
+
     def test_an_interface_that_does_not_exist(self):
         need.need("netns")
         space = netns.Namespace(self)

@@ -63,7 +63,7 @@ static void close_pair(struct pair *p)
 static void check(int listen_family, int client_family)
 {
     struct uuid_lookup *l = uuid_lookup_new();
-    struct pair p;
+    struct pair p = {0};
     struct flowkey key;
     struct uuid_answer answer = {0};
     assert_non_null(l);
@@ -105,7 +105,7 @@ static void test_dual_stack(void **state)
 static void test_half_closed_counts_as_closing(void **state)
 {
     struct uuid_lookup *l = uuid_lookup_new();
-    struct pair p;
+    struct pair p = {0};
     struct flowkey key;
     struct uuid_answer answer = {0};
     uint32_t lo = htonl(INADDR_LOOPBACK);

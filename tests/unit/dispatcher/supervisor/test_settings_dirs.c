@@ -50,9 +50,9 @@ static void test_a_second_instance_names_the_first(void **state)
     assert_non_null(strstr(error, in("run")));
     close(fds.lock);
     close(first.lock);
-    assert_int_equal(open_all(NO_FLAGS), SC_OK); /* the lock went with its process */
-    close(first.datadir);
     close(first.stagingdir);
+    assert_int_equal(open_all(NO_FLAGS), SC_OK); /* the locks went with their process */
+    close(first.datadir);
 }
 
 static void test_staging(void **state)
@@ -63,16 +63,20 @@ static void test_staging(void **state)
     assert_true(config.staging_inside);
     assert_string_equal(config.stagingdir, in("data/.staging"));
     close(fds.lock);
+    close(fds.stagingdir);
     assert_int_equal(open_all(FLAGS(with("stagingdir", in("elsewhere")))), SC_OK);
     assert_false(config.staging_inside);
     assert_string_equal(config.stagingdir, in("elsewhere"));
     close(fds.lock);
+    close(fds.stagingdir);
     assert_int_equal(open_all(FLAGS(with("stagingdir", in("data/below")))), SC_OK);
     assert_true(config.staging_inside);
     close(fds.lock);
+    close(fds.stagingdir);
     assert_int_equal(open_all(FLAGS(with("stagingdir", in("data")))), SC_OK);
     assert_true(config.staging_inside); /* so that names get their dot */
     close(fds.lock);
+    close(fds.stagingdir);
     assert_int_equal(symlink(in("elsewhere"), in("data2.staging")), 0);
     assert_int_equal(symlink(in("data"), in("data2")), 0);
     assert_int_equal(open_all(FLAGS(with("datadir", in("data2")))), SC_OK);
@@ -156,8 +160,15 @@ static void test_a_rundir_of_another_user(void **state)
     assert_int_equal(open_all(NO_FLAGS), SC_OK);
     assert_int_equal(about(in("run")).st_uid, config.uid);
     close(fds.lock);
+    close(fds.stagingdir);
     assert_int_equal(open_all(NO_FLAGS), SC_OK); /* one of ours is taken again */
     close(fds.lock);
+    close(fds.stagingdir);
+    assert_int_equal(chown(in("run"), 4321, 4321), 0); /* also what one of another user has left */
+    assert_int_equal(open_all(NO_FLAGS), SC_OK);
+    assert_int_equal(about(in("run")).st_uid, config.uid);
+    close(fds.lock);
+    close(fds.stagingdir);
     assert_int_equal(chmod(dir, 0700), 0);
     assert_int_not_equal(open_all(NO_FLAGS), SC_OK);
     assert_non_null(strstr(error, "cannot reach"));
