@@ -56,6 +56,12 @@ static int report(const struct config *config, const struct memory *memory, doub
         log_error("%s", error);
         status = status ? status : EXIT_FAILED;
     }
+    uint64_t unwritten = t.drops[CAUSE_DISK_FULL] + t.drops[CAUSE_DISK_ERROR];
+    if (unwritten > 0 && config_reads_files(config)) {
+        log_error("%llu packets could not be written below %s (disk_full, disk_error above); make room and read again",
+                  (unsigned long long)unwritten, config->datadir);
+        status = status ? status : EXIT_FAILED;
+    }
     if (!summary_balances(&t)) {
         log_error("packets do not balance delivered=%llu saved=%llu buffered=%llu in_ring=%llu",
                   (unsigned long long)t.delivered, (unsigned long long)t.saved, (unsigned long long)t.buffered,
