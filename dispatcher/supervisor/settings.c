@@ -214,12 +214,29 @@ static int check_summary(const struct config *c, char *error, int *status_r)
     return SC_OK;
 }
 
+/* Is the address one of ours? Tried with a free port, so that a configuration can be checked beside its running self.
+ */
+static int check_listen(const struct config *c, char *error, int *status_r)
+{
+    char host[256], any_port[sizeof(host) + 8], url[280];
+    unsigned port;
+    if (!c->listen_address[0])
+        return SC_OK;
+    if (settings_split_address(c->listen_address, host, &port) != SC_OK)
+        return refuse(error, status_r, EXIT_USAGE, SETTINGS_BAD_ADDRESS, c->listen_address);
+    snprintf(any_port, sizeof(any_port), strchr(host, ':') ? "[%s]:0" : "%s:0", host);
+    int fd = settings_listen(any_port, url, sizeof(url), error);
+    *status_r = EXIT_FAILED;
+    if (fd < 0)
+        return SC_EINVAL;
+    close(fd);
+    return SC_OK;
+}
+
 static int check_outputs(const struct config *c, char *error, int *status_r)
 {
-    char host[256];
-    unsigned port;
-    if (c->listen_address[0] && settings_split_address(c->listen_address, host, &port) != SC_OK)
-        return refuse(error, status_r, EXIT_USAGE, SETTINGS_BAD_ADDRESS, c->listen_address);
+    if (check_listen(c, error, status_r) != SC_OK)
+        return SC_EINVAL;
     if (check_directory("-datadir", c->datadir, error, status_r) != SC_OK ||
         check_directory("-stagingdir", c->stagingdir, error, status_r) != SC_OK)
         return SC_EINVAL;
