@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "shared/confine.h"
+#include "tests/unit/skip.h"
 
 #define NET_RAW_BIT (UINT64_C(1) << 13)
 
@@ -113,7 +114,7 @@ static void net_raw_stays_if_asked(void **state)
 {
     (void)state;
     if (!confine_has_net_raw())
-        skip();
+        SKIP_BECAUSE("no CAP_NET_RAW here");
     in_child(child_keeps_net_raw);
 }
 
@@ -146,7 +147,7 @@ static void root_becomes_another_user(void **state)
 {
     (void)state;
     if (geteuid() != 0 || !has_other_users())
-        skip();
+        SKIP_BECAUSE("needs root and other users");
     in_child(child_becomes_nobody);
 }
 
@@ -162,7 +163,7 @@ static void root_without_any_capability(void **state)
 {
     (void)state;
     if (geteuid() != 0)
-        skip();
+        SKIP_BECAUSE("needs root");
     in_child(child_stays_root_without_power);
 }
 

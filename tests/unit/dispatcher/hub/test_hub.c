@@ -31,6 +31,7 @@
 #include "shared/flowevent.h"
 #include "shared/proto.h"
 #include "shared/shm.h"
+#include "tests/unit/skip.h"
 
 #define SHARDS 2
 #define WAIT_MS 10000
@@ -476,7 +477,7 @@ static void nanocat_line(void **state)
 {
     (void)state;
     if (access("/usr/bin/nanocat", X_OK) != 0)
-        skip();
+        SKIP_BECAUSE("nanocat is not installed");
     start_hub();
     char command[2048], answer[256] = "";
     (void)snprintf(command, sizeof command,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What is refused before anything is created, who the user is, and the inputs that are opened. */
 #include "tests/unit/dispatcher/supervisor/settings_fixture.h"
+#include "tests/unit/skip.h"
 #include <sys/wait.h>
 
 /* ---- what is refused ---- */
@@ -110,7 +111,7 @@ static void test_without_root_the_caller_is_the_user(void **state)
 {
     (void)state;
     if (geteuid() == 0)
-        skip();
+        SKIP_BECAUSE("only for users other than root");
     assert_int_equal(check(NO_FLAGS), SC_OK);
     assert_false(config.user_switch);
     assert_int_equal(config.uid, geteuid());

@@ -2,6 +2,7 @@
  * What is created and for whom, and what a supervisor that is root does not trust. What only root can see is skipped
  * without it. */
 #include "tests/unit/dispatcher/supervisor/settings_fixture.h"
+#include "tests/unit/skip.h"
 
 /* ---- directories ---- */
 
@@ -88,7 +89,7 @@ static void test_staging_on_another_file_system(void **state)
     char other[] = "/dev/shm/shardcap-settings-XXXXXX";
     (void)state;
     if (!mkdtemp(other))
-        skip();
+        SKIP_BECAUSE("/dev/shm is not writable");
     bool differs = about(other).st_dev != about(dir).st_dev;
     int err = SC_OK;
     if (differs)
@@ -96,7 +97,7 @@ static void test_staging_on_another_file_system(void **state)
     bool kept = S_ISDIR(about(other).st_mode); /* it is not ours to remove */
     rmdir(other);
     if (!differs)
-        skip();
+        SKIP_BECAUSE("/dev/shm is on the same file system");
     assert_int_equal(err, SC_ESYS);
     assert_int_equal(status, EXIT_FAILED);
     assert_non_null(strstr(error, "-stagingdir"));
