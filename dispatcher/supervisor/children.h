@@ -23,6 +23,7 @@ struct child {
     struct evsource *on_message;
     bool stop_sent;
     bool ever_ready;
+    unsigned unready_deaths;  /* while it has never been ready */
     char failure[PROTO_TEXT]; /* text of PROTO_FAILED, "" = none */
     int failure_status;
     uint64_t progress;          /* last value seen */

@@ -62,9 +62,9 @@ static int new_ring(struct memory *m, unsigned shard, uint64_t size)
     if (!map)
         return SC_ESYS;
     int err = ring_format(map, size, 1, 0);
-    shm_unmap(map, mapped);
     if (err)
         errno = EINVAL;
+    m->ring_head[shard] = map;
     return err;
 }
 

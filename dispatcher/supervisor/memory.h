@@ -19,6 +19,7 @@ struct memory {
     const struct hub_page *hub;
     struct supervisor_page *supervisor;
     const struct shard_page *shard[SHARDS_MAX];
+    const struct ring_shared *ring_head[SHARDS_MAX];
 };
 
 /* Creates all of it for a checked configuration. SC_OK, or SC_ESYS with a line in error (FLAGS_ERROR bytes). */

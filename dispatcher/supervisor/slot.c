@@ -79,6 +79,12 @@ void slot_killed(struct slot *s)
     s->killed = true;
 }
 
+void slot_paused(struct slot *s, int64_t ns)
+{
+    if (s->state == SLOT_STARTING)
+        s->until.ns += ns;
+}
+
 enum slot_death slot_death_of(const struct slot *s, int wait_status)
 {
     if (s->killed)

@@ -57,6 +57,9 @@ void slot_spawn_failed(struct slot *s, struct mono now);
 void slot_ready(struct slot *s, struct mono now);
 void slot_killed(struct slot *s); /* we killed it for being stuck: its death is a fault */
 
+/* Nobody looked for ns, so a start that has a limit gets that time on top. */
+void slot_paused(struct slot *s, int64_t ns);
+
 /* Meaning of a waitpid status. */
 enum slot_death slot_death_of(const struct slot *s, int wait_status);
 

@@ -44,7 +44,9 @@ static void reset_signals(void)
 {
     sigset_t none;
     for (int i = 1; i < NSIG; i++)
-        signal(i, SIG_DFL); /* refused for SIGKILL and SIGSTOP, which need none */
+        signal(i, SIG_DFL);  /* refused for SIGKILL and SIGSTOP, which need none */
+    signal(SIGINT, SIG_IGN); /* a terminal sends both to all: also a child that has not ignored them by itself yet */
+    signal(SIGHUP, SIG_IGN);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }

@@ -7,72 +7,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "dispatcher/supervisor/children.h"
+#include "dispatcher/supervisor/family.h"
 #include "dispatcher/supervisor/notify.h"
 #include "dispatcher/supervisor/resident.h"
+#include "dispatcher/supervisor/watch.h"
 #include "shared/log.h"
 
 #define TICK_NS (20 * NS_PER_MS)
 #define SECOND_TICKS (NS_PER_SEC / TICK_NS)
-#define HUNG_NS (5 * NS_PER_SEC)          /* ring not empty and no progress, outside file calls */
-#define HUNG_IN_FILE_NS (60 * NS_PER_SEC) /* a disk may be that slow */
-#define STOP_LIMIT_NS (30 * NS_PER_SEC)   /* no progress while finishing */
-
-enum phase {
-    PHASE_STARTING, /* hub and shards are coming up */
-    PHASE_OPENING,  /* the dispatcher is coming up */
-    PHASE_RUNNING,
-    PHASE_DRAINING,  /* the dispatcher was told to stop */
-    PHASE_FINISHING, /* the dispatcher is gone; shards publish and exit */
-    PHASE_CLOSING,   /* the hub was told to stop */
-};
-
-struct family {
-    const struct config *config;
-    const struct memory *memory;
-    const struct settings_fds *fds;
-    struct terminal *terminal;
-    const struct clock *clock;
-    struct evloop *loop;
-    struct evsource *timer;
-    struct program hub_program, dispatcher_program, shard_program;
-    struct child hub, dispatcher, shard[SHARDS_MAX];
-    struct proto_fd kept[8]; /* what the hub wants its successor to have */
-    unsigned kept_count;
-    enum phase phase;
-    struct mono phase_since;
-    bool capturing;      /* the dispatcher has said what it watches, or has read something */
-    bool stop_by_socket; /* no END will come: shards must be told */
-    unsigned stops;      /* signals that asked for the end */
-    unsigned ticks;
-    int status;
-    char reason[PROTO_TEXT + 128];
-};
-
-static struct mono now_of(const struct family *f)
-{
-    return f->clock->mono(f->clock->ctx);
-}
+#define START_TRIES 4    /* faults of a child that was never ready, before the start is given up */
+#define START_DEATHS 50  /* the same for deaths that somebody else caused, as a machine short of memory does */
+#define FINISH_TRIES 5   /* faults of a child while the family ends */
+#define LAST_MESSAGES 16 /* times the budget of on_message: more than a socket holds */
 
 static void on_message(void *ctx);
 static void finish_shards(struct family *f);
-
-static void enter(struct family *f, enum phase phase)
-{
-    f->phase = phase;
-    f->phase_since = now_of(f);
-}
-
-/* The first reason stays: what comes after it is its consequence. */
-static void fail(struct family *f, int status, const char *who, const char *why)
-{
-    if (f->status != EXIT_DONE)
-        return;
-    f->status = status;
-    snprintf(f->reason, sizeof(f->reason), "%s%s%s", who, *who ? ": " : "", why);
-}
 
 /* ---- counters for the others ---- */
 
@@ -136,14 +88,14 @@ static void spawn(struct child *c)
     pid_t pid = spawn_child(program_of(c), &c->sock);
     if (pid < 0) {
         log_error("cannot start a process child=%s error=%m", child_name(c, name));
-        slot_spawn_failed(&c->slot, now_of(f));
+        slot_spawn_failed(&c->slot, family_now(f));
         return;
     }
     c->pid = pid;
     c->stop_sent = false;
     c->failure[0] = '\0';
-    slot_spawned(&c->slot, now_of(f));
-    c->progress_since = now_of(f);
+    slot_spawned(&c->slot, family_now(f));
+    c->progress_since = family_now(f);
     list_of(c, &list);
     int err = attach_send(c->sock, c->index, c->slot.generation, &list);
     c->on_message = evloop_on_readable(f->loop, c->sock, on_message, c);
@@ -161,8 +113,8 @@ static void step_up(struct family *f)
     for (unsigned i = 0; i < f->memory->shards; i++)
         all = all && f->shard[i].slot.state == SLOT_READY;
     if (all && f->phase == PHASE_STARTING) {
-        enter(f, PHASE_OPENING);
-        slot_want(&f->dispatcher.slot, now_of(f));
+        family_enter(f, PHASE_OPENING);
+        slot_want(&f->dispatcher.slot, family_now(f));
     }
 }
 
@@ -170,20 +122,20 @@ static void on_ready(struct child *c)
 {
     struct family *f = c->family;
     char name[CHILD_NAME];
-    slot_ready(&c->slot, now_of(f));
+    slot_ready(&c->slot, family_now(f));
     c->ever_ready = true;
     if (c->slot.generation > 1)
         log_info("restarted child=%s pid=%d generation=%u", child_name(c, name), (int)c->pid, c->slot.generation);
     if (c->kind == CHILD_DISPATCHER) {
         child_tell(c, PROTO_START, 0);
         if (f->phase == PHASE_OPENING) {
-            enter(f, PHASE_RUNNING);
+            family_enter(f, PHASE_RUNNING);
             log_info("running shards=%u", f->memory->shards);
             notify_send("READY=1\nSTATUS=capturing");
         } else if (f->phase == PHASE_DRAINING) {
             child_tell(c, PROTO_STOP, 0); /* a successor that came up while we stop: only the END is wanted */
         }
-    } else if (c->kind == CHILD_SHARD && f->phase == PHASE_FINISHING && f->stop_by_socket) {
+    } else if (c->kind == CHILD_SHARD && f->phase == PHASE_FINISHING) {
         c->stop_sent = true;
         child_tell(c, PROTO_STOP, 0);
     }
@@ -194,11 +146,11 @@ static void on_ready(struct child *c)
 
 static void close_hub(struct family *f)
 {
-    enter(f, PHASE_CLOSING);
+    family_enter(f, PHASE_CLOSING);
     f->hub.stop_sent = true;
     child_tell(&f->hub, PROTO_STOP, 0);
     if (f->hub.slot.state == SLOT_DUE || f->hub.slot.state == SLOT_IDLE)
-        slot_exited(&f->hub.slot, DEATH_DONE, false, now_of(f));
+        slot_exited(&f->hub.slot, DEATH_DONE, false, family_now(f));
     if (f->hub.pid == 0)
         evloop_stop(f->loop);
 }
@@ -207,13 +159,15 @@ static void finish_shards(struct family *f)
 {
     bool all = true;
     if (f->phase < PHASE_FINISHING)
-        enter(f, PHASE_FINISHING);
+        family_enter(f, PHASE_FINISHING);
     for (unsigned i = 0; i < f->memory->shards; i++) {
         struct child *c = &f->shard[i];
-        if (f->stop_by_socket && !c->stop_sent && c->slot.state == SLOT_READY) {
+        if (!c->stop_sent && c->slot.state == SLOT_READY) { /* the END may be missing; both together do no harm */
             c->stop_sent = true;
             child_tell(c, PROTO_STOP, 0);
         }
+        if (c->slot.state == SLOT_DUE && !c->ever_ready && c->pid == 0)
+            slot_exited(&c->slot, DEATH_DONE, false, family_now(f)); /* it has nothing to save */
         all = all && c->slot.state == SLOT_ENDED;
     }
     if (all && f->phase == PHASE_FINISHING)
@@ -225,18 +179,16 @@ static void stop(struct family *f, int64_t wait_ms)
 {
     notify_send("STOPPING=1\nSTATUS=draining");
     if (f->phase == PHASE_RUNNING || f->phase == PHASE_DRAINING || f->dispatcher.pid > 0) {
-        enter(f, PHASE_DRAINING);
+        family_enter(f, PHASE_DRAINING);
         if (f->dispatcher.pid > 0) {
             f->dispatcher.stop_sent = true;
             child_tell(&f->dispatcher, PROTO_STOP, wait_ms);
             return;
         }
-        slot_exited(&f->dispatcher.slot, DEATH_DONE, false, now_of(f)); /* it was between two lives */
+        slot_exited(&f->dispatcher.slot, DEATH_DONE, false, family_now(f)); /* it was between two lives */
     }
-    if (f->phase < PHASE_FINISHING) {
-        f->stop_by_socket = true;
+    if (f->phase < PHASE_FINISHING)
         finish_shards(f);
-    }
 }
 
 static void on_signal(void *ctx)
@@ -337,29 +289,55 @@ static void on_message(void *ctx)
 
 /* ---- deaths ---- */
 
-/* True if the child is to be replaced. */
+/* True if the child is to be replaced. Status 0 alone is no proof that the work is done: SIGTERM from outside means
+ * "leave as things are", and whoever sends it to the whole process group sends it to all. */
 static bool wanted(const struct child *c, enum slot_death death)
 {
     const struct family *f = c->family;
     if (c->kind == CHILD_HUB)
         return f->phase < PHASE_CLOSING;
-    if (c->kind == CHILD_SHARD) /* a shard that ends well has seen the END or was told */
-        return !(death == DEATH_DONE && f->phase >= PHASE_DRAINING);
-    return !config_reads_files(f->config) && death != DEATH_DONE && f->phase <= PHASE_DRAINING && f->stops < 2;
+    if (c->kind == CHILD_DISPATCHER)
+        return !config_reads_files(f->config) && !(death == DEATH_DONE && c->stop_sent) && f->phase <= PHASE_DRAINING &&
+               f->stops < 2;
+    if (f->phase >= PHASE_DRAINING && c->slot.faults >= FINISH_TRIES)
+        return false;
+    if (death == DEATH_DONE && (f->phase >= PHASE_DRAINING || config_reads_files(f->config)))
+        return watch_shard_owes(f, c->index);
+    return f->phase < PHASE_FINISHING || c->ever_ready;
 }
 
-static void dispatcher_died(struct family *f, enum slot_death death, const char *how)
+/* A death that ends the run: nobody needs to see it again. */
+static bool is_fatal(const struct child *c, enum slot_death death)
+{
+    const struct family *f = c->family;
+    if (death == DEATH_CONFIG)
+        return true;
+    if (death == DEATH_FAULT && c->failure[0] && (!c->ever_ready || (c->kind == CHILD_DISPATCHER && !f->capturing)))
+        return true;
+    if (c->ever_ready || f->phase > PHASE_OPENING)
+        return false;
+    return (death == DEATH_FAULT && c->slot.faults + 1 >= START_TRIES) || c->unready_deaths >= START_DEATHS;
+}
+
+static void dispatcher_died(struct family *f, enum slot_death death, int wait_status, const char *how)
 {
     struct child *c = &f->dispatcher;
+    bool asked = f->stops > 0 && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM;
     if (c->slot.state == SLOT_DUE)
         return; /* a successor will go on */
-    if (death != DEATH_DONE) {
-        /* With PROTO_FAILED from -read the END is written; a STOP besides does no harm. */
-        f->stop_by_socket = true;
-        fail(f, c->failure[0] ? c->failure_status : EXIT_FAILED, c->failure[0] ? "" : "dispatcher",
-             c->failure[0] ? c->failure : how);
-    }
+    if (death != DEATH_DONE && !asked)
+        family_fail(f, c->failure[0] ? c->failure_status : EXIT_FAILED, c->failure[0] ? "" : "dispatcher",
+                    c->failure[0] ? c->failure : how);
     finish_shards(f);
+}
+
+/* A shard that will not be there again. If its ring is full the dispatcher waits for room in it: told twice, it gives
+ * up waiting. */
+static void give_up(struct family *f)
+{
+    stop(f, 0);
+    if (f->phase == PHASE_DRAINING)
+        stop(f, 0);
 }
 
 static void died(struct child *c, int wait_status)
@@ -367,27 +345,30 @@ static void died(struct child *c, int wait_status)
     struct family *f = c->family;
     char name[CHILD_NAME], how[SPAWN_DEATH_TEXT];
     enum slot_death death = slot_death_of(&c->slot, wait_status);
-    if (c->on_message)
+    child_name(c, name);
+    for (int i = 0; i < LAST_MESSAGES && c->on_message; i++)
         on_message(c); /* its last words */
+    c->unready_deaths += !c->ever_ready;
+    bool fatal = is_fatal(c, death);
     bool again = wanted(c, death);
-    bool fatal = death == DEATH_CONFIG ||
-                 (c->kind == CHILD_DISPATCHER && c->failure[0] && !f->capturing && death == DEATH_FAULT) ||
-                 (!c->ever_ready && c->failure[0] && death == DEATH_FAULT);
     child_close(c);
     spawn_death_text(wait_status, how);
-    int64_t delay = slot_exited(&c->slot, death, again && !fatal, now_of(f));
+    int64_t delay = slot_exited(&c->slot, death, again && !fatal, family_now(f));
     if (delay >= 0) {
         counter_add(restarts_of(c), 1);
-        log_warn("child died child=%s how=\"%s\"%s%s restart_in=%lldms", child_name(c, name), how,
-                 c->failure[0] ? " why=" : "", c->failure, (long long)(delay / NS_PER_MS));
+        log_warn("child died child=%s how=\"%s\"%s%s restart_in=%lldms", name, how, c->failure[0] ? " why=" : "",
+                 c->failure, (long long)(delay / NS_PER_MS));
     }
     if (fatal && c->kind != CHILD_DISPATCHER) {
-        fail(f, c->failure[0] ? c->failure_status : EXIT_CONFIG, c->failure[0] ? "" : child_name(c, name),
-             c->failure[0] ? c->failure : how);
-        stop(f, 0);
+        int status = c->failure[0] ? c->failure_status : death == DEATH_CONFIG ? WEXITSTATUS(wait_status) : EXIT_FAILED;
+        family_fail(f, status, c->failure[0] ? "" : name, c->failure[0] ? c->failure : how);
+        give_up(f);
+    } else if (!again && death != DEATH_DONE && c->kind == CHILD_SHARD) {
+        family_fail(f, EXIT_FAILED, name, how);
+        give_up(f);
     }
     if (c->kind == CHILD_DISPATCHER)
-        dispatcher_died(f, death, how);
+        dispatcher_died(f, death, wait_status, how);
     else if (c->kind == CHILD_SHARD && f->phase >= PHASE_FINISHING)
         finish_shards(f);
     else if (c->kind == CHILD_HUB && f->phase == PHASE_CLOSING)
@@ -429,48 +410,6 @@ static void tick_slot(struct child *c, struct mono now)
     }
 }
 
-/* A shard is hung when its ring holds something, or it is to finish, and nothing moves. */
-static void watch_shard(struct child *c, struct mono now)
-{
-    struct family *f = c->family;
-    const struct shard_page *p = f->memory->shard[c->index];
-    char name[CHILD_NAME];
-    uint64_t progress = atomic_load_explicit(&p->progress, memory_order_relaxed) +
-                        atomic_load_explicit(&p->ring.cons, memory_order_relaxed);
-    uint64_t backlog = counter_get(&f->memory->dispatcher->ring_backlog[c->index]);
-    bool finishing = f->phase == PHASE_FINISHING;
-    if (c->slot.state != SLOT_READY || c->slot.killed)
-        return;
-    if (progress != c->progress || (backlog == 0 && !finishing)) {
-        c->progress = progress;
-        c->progress_since = now;
-        return;
-    }
-    bool in_file = atomic_load_explicit(&p->stage, memory_order_relaxed) == STAGE_FILE;
-    int64_t limit = finishing ? STOP_LIMIT_NS : in_file ? HUNG_IN_FILE_NS : HUNG_NS;
-    if (now.ns - c->progress_since.ns < limit)
-        return;
-    log_warn("killing a child that makes no progress child=%s ring_bytes=%llu", child_name(c, name),
-             (unsigned long long)backlog);
-    slot_killed(&c->slot);
-    child_kill(c);
-    if (finishing && c->slot.faults >= 2)
-        fail(f, EXIT_FAILED, child_name(c, name), "does not finish");
-}
-
-/* What must not take for ever at the end. */
-static void watch_phase(struct family *f, struct mono now)
-{
-    if (f->phase == PHASE_CLOSING && now.ns - f->phase_since.ns > HUNG_NS)
-        child_kill(&f->hub);
-    if (f->phase == PHASE_FINISHING && f->status != EXIT_DONE)
-        for (unsigned i = 0; i < f->memory->shards; i++)
-            if (f->shard[i].slot.faults >= 3 && f->shard[i].pid == 0)
-                slot_exited(&f->shard[i].slot, DEATH_FAULT, false, now); /* given up: it was said why */
-    if (f->phase == PHASE_FINISHING)
-        finish_shards(f);
-}
-
 static void every_second(struct family *f, struct mono now)
 {
     struct totals totals;
@@ -488,16 +427,21 @@ static void every_second(struct family *f, struct mono now)
 static void on_tick(void *ctx)
 {
     struct family *f = ctx;
-    struct mono now = now_of(f);
+    struct mono now = family_now(f);
     evloop_timer_set(f->timer, TICK_NS);
     on_sigchld(f); /* a signal may have been merged with another */
     tick_slot(&f->hub, now);
     for (unsigned i = 0; i < f->memory->shards; i++) {
         tick_slot(&f->shard[i], now);
-        watch_shard(&f->shard[i], now);
     }
     tick_slot(&f->dispatcher, now);
-    watch_phase(f, now);
+    watch_children(f, now);
+    for (unsigned i = 0; i < f->memory->shards; i++) /* one that left early, and only then got work */
+        if (f->shard[i].slot.state == SLOT_ENDED && f->phase <= PHASE_FINISHING &&
+            f->shard[i].slot.faults < FINISH_TRIES && f->status == EXIT_DONE && watch_shard_owes(f, i))
+            slot_want(&f->shard[i].slot, now);
+    if (f->phase == PHASE_FINISHING)
+        finish_shards(f);
     set_gauges(f);
     if (f->ticks++ % SECOND_TICKS == 0)
         every_second(f, now);
@@ -528,8 +472,11 @@ static int open_programs(struct family *f, const char **reason_r)
 
 static bool listen_to_signals(struct family *f)
 {
+    struct sigaction hup;
+    bool nohup = sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler == SIG_IGN; /* nohup(1) is obeyed */
     return evloop_on_signal(f->loop, SIGCHLD, on_sigchld, f) && evloop_on_signal(f->loop, SIGTERM, on_signal, f) &&
-           evloop_on_signal(f->loop, SIGINT, on_signal, f) && evloop_on_signal(f->loop, SIGHUP, on_signal, f);
+           evloop_on_signal(f->loop, SIGINT, on_signal, f) &&
+           (nohup || evloop_on_signal(f->loop, SIGHUP, on_signal, f));
 }
 
 static void stop_signals(sigset_t *set)
@@ -574,10 +521,10 @@ int supervisor_run(const struct config *config, const struct memory *memory, con
     }
     signal(SIGPIPE, SIG_IGN);
     release_signals();
-    enter(&f, PHASE_STARTING);
-    slot_want(&f.hub.slot, now_of(&f));
+    family_enter(&f, PHASE_STARTING);
+    slot_want(&f.hub.slot, family_now(&f));
     for (unsigned i = 0; i < memory->shards; i++)
-        slot_want(&f.shard[i].slot, now_of(&f));
+        slot_want(&f.shard[i].slot, family_now(&f));
     evloop_timer_set(f.timer, 0);
     evloop_run(f.loop);
     set_gauges(&f);

@@ -99,6 +99,31 @@ class Live(unittest.TestCase):
         summary = self.finish(6)
         self.assertEqual(summary["drops"], {})
 
+    def test_sigterm_to_a_child_means_leave_and_a_successor_goes_on(self):
+        """Its status is 0, which must not be taken for the end of its work."""
+        for program in ("shardcap-dispatcher", "shardcap-shard", "shardcap-hub"):
+            self.fetch()
+            self.run_.until(lambda: self.run_.metric("shardcap_eventsocket_up") == 1, "the event socket is up")
+            before = sorted(self.run_.children()[program])
+            os.kill(before[0], signal.SIGTERM)
+            self.run_.until(lambda: before[0] not in self.run_.children().get(program, []) and
+                            len(self.run_.children().get(program, [])) == len(before), f"{program} is started again")
+            self.run_.ready()
+        self.run_.until(lambda: self.run_.metric("shardcap_eventsocket_up") == 1, "the event socket is up")
+        self.fetch()
+        self.assertEqual(self.finish(4)["drops"], {})
+
+    def test_sigterm_to_all_at_once(self):
+        """What kill -TERM of a process group, killall and KillMode=control-group do."""
+        for _ in range(6):
+            self.fetch()
+        self.run_.until(lambda: self.run_.metric("shardcap_packets_delivered_total") >= 48, "packets are delivered")
+        self.run_.until(lambda: self.run_.metric("pcap_demuxer_uuids_total") >= 6, "the names are there")
+        for pids in self.run_.children().values():
+            for pid in pids:
+                os.kill(pid, signal.SIGTERM)
+        self.assertEqual(self.finish(6)["drops"], {})
+
     def test_the_supervisor(self):
         """All flush and exit; nothing is left running, and what was named is published."""
         self.fetch()
