@@ -7,7 +7,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := all
 
 # What a Debian 12 machine needs: to build and run; to test; to format and lint. The only lists there are.
-PACKAGES := gcc make libc6-dev libpcap-dev libevent-dev libnanomsg-dev libjansson-dev zlib1g-dev libcap-dev
+PACKAGES := gcc make libc6-dev libpcap-dev libevent-dev libnanomsg-dev libjansson-dev zlib1g-dev libcap-dev \
+	libseccomp-dev
 PACKAGES_TEST := libcmocka-dev python3 tshark tcpdump nanomsg-utils iproute2 curl clang valgrind binutils tar
 PACKAGES_DEV := clang clang-format clang-tidy cppcheck python3 binutils
 
@@ -42,11 +43,11 @@ program_ctl := shardcapctl
 program_shard := shardcap-shard
 
 libs_supervisor := -levent_core -ljansson -lcap
-libs_capture := -lpcap -levent_core -lcap
-libs_hub := -lnanomsg -levent -ljansson -lcap
+libs_capture := -lpcap -levent_core -lcap -lseccomp
+libs_hub := -lnanomsg -levent -ljansson -lcap -lseccomp
 libs_ctl := -lnanomsg
-libs_shard := -lnanomsg -levent_core -ljansson -lz -lcap
-libs_all := -lnanomsg -levent -lpcap -ljansson -lz -lcap
+libs_shard := -lnanomsg -levent_core -ljansson -lz -lcap -lseccomp
+libs_all := -lnanomsg -levent -lpcap -ljansson -lz -lcap -lseccomp
 
 # One short line per step; V=1 shows the commands.
 Q := $(if $(V),,@)

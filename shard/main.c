@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "shard/arena.h"
@@ -17,6 +18,7 @@
 #include "shared/evloop.h"
 #include "shared/log.h"
 #include "shared/ring.h"
+#include "shared/sandbox.h"
 #include "shared/version.h"
 
 #define SPIN_NS (60 * INT64_C(1000))
@@ -190,6 +192,9 @@ static int open_shard(struct family *f)
         return member_give_up(&f->m, EXIT_CONFIG, "the arena has %zu bytes, a budget of %llu needs %zu", d->arena_bytes,
                               (unsigned long long)d->budget, arena_map_bytes(d->budget));
     f->shard = shard_new(d, error);
+    if (d->events_file >= 0) /* read */
+        (void)close(d->events_file);
+    d->events_file = -1;
     return f->shard ? EXIT_DONE : member_give_up(&f->m, EXIT_FAILED, "cannot start: %s", error);
 }
 
@@ -221,10 +226,21 @@ static int open_loop(struct family *f)
     return EXIT_DONE;
 }
 
+/* Last, and for the file thread and nanomsg's as well. */
+static int filter_calls(struct family *f)
+{
+    int err = sandbox_calls(SANDBOX_SHARD, f->m.config->seccomp);
+    return err == SC_OK
+               ? EXIT_DONE
+               : member_give_up(&f->m, EXIT_FAILED, "cannot install the seccomp filter: %s; -seccomp=none does without",
+                                strerror(errno));
+}
+
 static int shard_main(void)
 {
     static struct family f;
     pid_t parent = getppid();
+    (void)prctl(PR_SET_NAME, "shardcap-shard"); /* exec by fd may have left a number */
     log_init("shard", -1, LOG_INFO_LEVEL, LOG_TEXT);
     int status = member_join(&f.m, PROTO_FD, parent);
     if (status == EXIT_DONE)
@@ -235,6 +251,8 @@ static int shard_main(void)
         status = open_feed(&f);
     if (status == EXIT_DONE)
         status = open_loop(&f);
+    if (status == EXIT_DONE)
+        status = filter_calls(&f);
     if (status == EXIT_DONE)
         status = run(&f);
     evloop_free(f.loop);

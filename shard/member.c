@@ -2,8 +2,10 @@
  * Attach, map, confine. Nothing is unmapped or closed again: the process ends. Failure policy: see member.h. */
 #include "shard/member.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 #include "shard/arena.h"
 #include "shared/confine.h"
 #include "shared/log.h"
+#include "shared/sandbox.h"
 #include "shared/shm.h"
 
 int member_give_up(struct member *m, int status, const char *fmt, ...)
@@ -91,8 +94,19 @@ static int confine(struct member *m, pid_t parent)
     if (err == SC_EOF)
         return EXIT_TEMPFAIL;
     (void)umask(c->umask);
-    return err == SC_OK ? EXIT_DONE
-                        : member_give_up(m, EXIT_FAILED, "cannot confine the process: %s", sc_strerror(err));
+    if (err != SC_OK)
+        return member_give_up(m, EXIT_FAILED, "cannot confine the process: %s", sc_strerror(err));
+    /* Before any thread starts: Landlock is each thread's own. Without it the users and the filter must do. */
+    const int directories[] = {m->deps.datadir, m->deps.staging};
+    err = sandbox_files(directories, 2, c->seccomp);
+    if (err == SC_EVERSION)
+        log_debug("this kernel has no Landlock that could be used");
+    return err == SC_OK || err == SC_EVERSION
+               ? EXIT_DONE
+               : member_give_up(m, EXIT_FAILED,
+                                "cannot confine the process to its directories: %s; -seccomp=none "
+                                "does without",
+                                strerror(errno));
 }
 
 int member_join(struct member *m, int sock, pid_t parent)

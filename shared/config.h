@@ -11,6 +11,7 @@
 #include "shared/anonymize.h"
 #include "shared/counters.h"
 #include "shared/log.h"
+#include "shared/sandbox.h"
 #include "shared/siphash.h"
 #include "shared/uuid.h"
 
@@ -65,6 +66,7 @@ struct config {
     char summary[CONFIG_PATH];
     enum log_level log_level;
     enum log_format log_format;
+    enum sandbox_mode seccomp;
     bool report_files;           /* shards send PROTO_SAVED: a person watches */
     struct siphash_key hash_key; /* getrandom; of tables and shard choice */
     mode_t umask;                /* of the caller */

@@ -39,23 +39,6 @@ static int drop_groups(void)
     return SC_ESYS;
 }
 
-int confine_user(uid_t uid, gid_t gid)
-{
-    uid_t ruid, euid, suid;
-    gid_t rgid, egid, sgid;
-    int rc = drop_groups();
-    if (rc != SC_OK)
-        return rc;
-    if (setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0 || getresuid(&ruid, &euid, &suid) != 0 ||
-        getresgid(&rgid, &egid, &sgid) != 0)
-        return SC_ESYS;
-    if (ruid != uid || euid != uid || suid != uid || rgid != gid || egid != gid || sgid != gid) {
-        errno = EPERM;
-        return SC_ESYS;
-    }
-    return SC_OK;
-}
-
 /* Raises a permitted capability. SC_EPERM if it is not permitted. */
 static int raise_capability(cap_t caps, cap_value_t which)
 {
@@ -80,6 +63,40 @@ static int drop_bounding_set(cap_t caps)
     for (cap_value_t c = 0; c < cap_max_bits(); c++)
         if (cap_get_bound(c) == 1 && cap_drop_bound(c) != 0)
             return SC_ESYS;
+    return SC_OK;
+}
+
+/* While CAP_SETPCAP is there: the change of user takes it away. */
+static int bound_nothing(void)
+{
+    cap_t caps = cap_get_proc();
+    if (!caps)
+        return SC_ESYS;
+    int rc = raise_capability(caps, CAP_SETPCAP);
+    if (rc == SC_OK)
+        rc = drop_bounding_set(caps);
+    int why = errno;
+    (void)cap_free(caps);
+    errno = why;
+    return rc == SC_EPERM ? SC_OK : rc;
+}
+
+int confine_user(uid_t uid, gid_t gid)
+{
+    uid_t ruid, euid, suid;
+    gid_t rgid, egid, sgid;
+    int rc = drop_groups();
+    if (rc == SC_OK)
+        rc = bound_nothing();
+    if (rc != SC_OK)
+        return rc;
+    if (setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0 || getresuid(&ruid, &euid, &suid) != 0 ||
+        getresgid(&rgid, &egid, &sgid) != 0)
+        return SC_ESYS;
+    if (ruid != uid || euid != uid || suid != uid || rgid != gid || egid != gid || sgid != gid) {
+        errno = EPERM;
+        return SC_ESYS;
+    }
     return SC_OK;
 }
 

@@ -9,7 +9,7 @@
 #include "shared/err.h"
 
 /* Takes on gid and uid for good, with no supplementary groups (where a user namespace forbids setgroups, those of the
- * caller stay). SC_ESYS on failure. */
+ * caller stay), and before that drops the bounding set if it may. SC_ESYS on failure. */
 int confine_user(uid_t uid, gid_t gid) SC_MUST_CHECK;
 
 /* Drops every capability from all sets, and the bounding set where CAP_SETPCAP allows it; keeps CAP_NET_RAW permitted

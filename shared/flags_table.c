@@ -121,7 +121,8 @@ static int set_choice(const struct flag_value *v)
     return REFUSE(v, "must be one of: %s", v->flag->choices);
 }
 _Static_assert(sizeof(enum gzip_mode) == sizeof(unsigned) && sizeof(enum log_level) == sizeof(unsigned) &&
-                   sizeof(enum log_format) == sizeof(unsigned) && sizeof(enum anonymize_mode) == sizeof(unsigned),
+                   sizeof(enum log_format) == sizeof(unsigned) && sizeof(enum anonymize_mode) == sizeof(unsigned) &&
+                   sizeof(enum sandbox_mode) == sizeof(unsigned),
                "set_choice stores an unsigned");
 
 static int set_anonymize(const struct flag_value *v)
@@ -280,6 +281,9 @@ static const struct flag table[] = {
      IN_CONFIG(rundir), GIVEN(rundir_given), .shown = "/run/shardcap as root"},
     {FLAG("user", "NAME", NULL, "runs hub and shards, owns the files", FLAG_PROCESS, set_text), .own = true,
      IN_REQUEST(user), .shown = "sudo's, else datadir's, else shardcap, nobody"},
+    {FLAG("seccomp", "HOW", "kill", "system calls that are not needed: kill the process, log, or none: no filter",
+          FLAG_PROCESS, set_choice),
+     .own = true, IN_CONFIG(seccomp), .choices = "kill log none"},
     {FLAG("summary", "FILE", NULL, "write the counts at the end there, as JSON", FLAG_PROCESS, set_text), .own = true,
      IN_CONFIG(summary)},
     {FLAG("log.level", "LEVEL", "info", "debug, info, warn or error; single flows are at debug", FLAG_PROCESS,

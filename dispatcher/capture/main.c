@@ -20,6 +20,7 @@
 #include "shared/log.h"
 #include "shared/proto.h"
 #include "shared/ring.h"
+#include "shared/sandbox.h"
 #include "shared/shm.h"
 #include "shared/version.h"
 
@@ -204,6 +205,21 @@ static int confine(struct dispatcher *d, pid_t parent)
                        : control_fail(&d->control, EXIT_FAILED, "cannot confine the process: %s", sc_strerror(rc));
 }
 
+/* Last, so that the list is of what capturing needs and not of what starting does. */
+static int filter_calls(struct dispatcher *d)
+{
+    const struct config *c = d->config;
+    char ignored[CAPTURE_ERROR];
+    /* Names in a filter make the C library load what looks them up, which it cannot do later. */
+    if (c->filter[0])
+        (void)capture_filter_text(c->filter, ignored);
+    int rc = sandbox_calls(config_reads_files(c) ? SANDBOX_CAPTURE_FILES : SANDBOX_CAPTURE_LIVE, c->seccomp);
+    return rc == SC_OK
+               ? EXIT_DONE
+               : control_fail(&d->control, EXIT_FAILED,
+                              "cannot install the seccomp filter: %s; -seccomp=none does without", strerror(errno));
+}
+
 static int run(struct dispatcher *d)
 {
     if (control_tell(&d->control, PROTO_READY, 0, NULL) != SC_OK)
@@ -262,6 +278,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     pid_t parent = getppid();
+    (void)prctl(PR_SET_NAME, "shardcap-dispatcher"); /* cut to 15; exec by fd may have left a number */
     log_init("dispatcher", -1, LOG_INFO_LEVEL, LOG_TEXT);
     d.control = (struct control){.sock = PROTO_FD, .clock = clock_system()};
     if (readlink("/proc/self/exe", d.program, sizeof d.program - 1) < 0)
@@ -269,6 +286,8 @@ int main(int argc, char **argv)
     int status = attach(&d);
     if (status == EXIT_DONE)
         status = confine(&d, parent);
+    if (status == EXIT_DONE)
+        status = filter_calls(&d);
     if (status == EXIT_DONE)
         status = run(&d);
     feed_free(d.feed);

@@ -27,6 +27,7 @@
 #include "shared/confine.h"
 #include "shared/log.h"
 #include "shared/proto.h"
+#include "shared/sandbox.h"
 #include "shared/shm.h"
 
 #define HEARTBEAT_NS (100 * NS_PER_MS)
@@ -275,6 +276,15 @@ static int wire(struct hub *h)
     return open_sockets(h);
 }
 
+/* Last, and for nanomsg's thread as well. */
+static int filter_calls(struct hub *h)
+{
+    int rc = sandbox_calls(SANDBOX_HUB, h->pages.config->seccomp);
+    return rc == SC_OK ? EXIT_DONE
+                       : give_up(h, EXIT_FAILED, "cannot install the seccomp filter: %s; -seccomp=none does without",
+                                 strerror(errno));
+}
+
 static void release(struct hub *h)
 {
     http_free(h->http);
@@ -299,6 +309,8 @@ int hub_run(int attach_fd)
         status = open_journal(&h);
     if (status == EXIT_DONE)
         status = wire(&h);
+    if (status == EXIT_DONE)
+        status = filter_calls(&h);
     proto_attachment_free(&h.self); /* closes what nobody here took */
     if (status == EXIT_DONE)
         status = run(&h);

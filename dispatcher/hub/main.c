@@ -3,6 +3,7 @@
  * fd 3 and no command line but -version and -layout. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "dispatcher/hub/hub.h"
 #include "shared/config.h"
@@ -24,5 +25,6 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "shardcap-hub takes -version and -layout only; it is started by shardcap\n");
         return EXIT_USAGE;
     }
+    (void)prctl(PR_SET_NAME, "shardcap-hub"); /* exec by fd may have left a number */
     return hub_run(PROTO_FD);
 }

@@ -77,6 +77,7 @@ static void settings(FILE *out, const struct config *c)
     static const char *const gzip[] = {"auto", "small", "fast", "zlib", "none"};
     static const char *const level[] = {"debug", "info", "warn", "error"};
     static const char *const format[] = {"text", "json"};
+    static const char *const seccomp[] = {"kill", "log", "none"};
     fprintf(out, "-datadir = %s\n", c->datadir);
     duration(out, "-captureduration", c->captureduration_ns);
     duration(out, "-uuidwaitduration", c->uuidwaitduration_ns);
@@ -103,6 +104,7 @@ static void settings(FILE *out, const struct config *c)
     duration(out, "-syncinterval", c->syncinterval_ns);
     fprintf(out, "-user = uid %u gid %u%s\n", (unsigned)c->uid, (unsigned)c->gid,
             c->user_switch ? "" : " (the caller)");
+    fprintf(out, "-seccomp = %s\n", seccomp[c->seccomp]);
     fprintf(out, "-summary = %s\n", c->summary[0] ? c->summary : "none");
     fprintf(out, "-log.level = %s\n-log.format = %s\n", level[c->log_level], format[c->log_format]);
 }

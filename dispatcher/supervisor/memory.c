@@ -38,18 +38,25 @@ static void *new_page(const char *name, size_t bytes, uint32_t magic, int *fd_r)
     return page;
 }
 
+/* Sealed against writing as well: whoever has the fd may open it anew through /proc, but nobody changes it. */
 static int new_config(struct memory *m, const struct config *config)
 {
-    size_t mapped;
-    m->config = shm_create("config", sizeof(*config));
+    const char *p = (const char *)config;
+    size_t left = sizeof(*config);
+    m->config = memfd_create("config", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (m->config < 0)
         return SC_ESYS;
-    void *map = shm_map(m->config, true, &mapped);
-    if (!map)
-        return SC_ESYS;
-    memcpy(map, config, sizeof(*config));
-    shm_unmap(map, mapped);
-    return SC_OK;
+    while (left > 0) {
+        ssize_t n = write(m->config, p, left);
+        if (n < 0 && errno != EINTR)
+            return SC_ESYS;
+        if (n > 0) {
+            p += n;
+            left -= (size_t)n;
+        }
+    }
+    int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+    return fcntl(m->config, F_ADD_SEALS, seals) == 0 ? SC_OK : SC_ESYS;
 }
 
 static int new_ring(struct memory *m, unsigned shard, uint64_t size)

@@ -229,6 +229,7 @@ static void defaults(void **state)
     assert_int_equal(config.syncinterval_ns, NS_PER_SEC);
     assert_int_equal(config.log_level, LOG_INFO_LEVEL);
     assert_int_equal(config.log_format, LOG_TEXT);
+    assert_int_equal(config.seccomp, SANDBOX_KILL);
     static const size_t empty[] = {offsetof(struct config, stagingdir),  offsetof(struct config, uuid_events),
                                    offsetof(struct config, uuid_prefix), offsetof(struct config, rundir),
                                    offsetof(struct config, filter),      offsetof(struct config, summary)};
@@ -309,12 +310,12 @@ static void what_is_no_flag(void **state)
 static void flags_of_later_times_are_unknown(void **state)
 {
     (void)state;
-    static const char *const later[] = {"-maxpackets=1", "-maxfilesize=1MB", "-sample=1/2",     "-maxdisk=1GB",
-                                        "-keep=1h",      "-shards.external", "-dispatchers=1",  "-cpus=0",
-                                        "-dedup",        "-seccomp=kill",    "-mindiskfree=5%", "-events.serve"};
+    static const char *const later[] = {"-maxpackets=1", "-maxfilesize=1MB", "-sample=1/2",    "-maxdisk=1GB",
+                                        "-keep=1h",      "-shards.external", "-dispatchers=1", "-cpus=0",
+                                        "-dedup",        "-mindiskfree=5%",  "-events.serve"};
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
         assert_refused(PARSE(later[i]), "unknown flag");
-    assert_good(PARSE_ENV(ENV("SHARDCAP_KEEP=nonsense", "SHARDCAP_SECCOMP=x"), "-check"));
+    assert_good(PARSE_ENV(ENV("SHARDCAP_KEEP=nonsense", "SHARDCAP_MAXDISK=x"), "-check"));
 }
 
 /* ---- bounds ---- */
@@ -386,6 +387,11 @@ static void choices(void **state)
         assert_good(PARSE(gzip[i]));
         assert_int_equal(config.gzip, i);
     }
+    assert_good(PARSE("-seccomp=log"));
+    assert_int_equal(config.seccomp, SANDBOX_LOG);
+    assert_good(PARSE_ENV(ENV("SHARDCAP_SECCOMP=none"), "-check"));
+    assert_int_equal(config.seccomp, SANDBOX_NONE);
+    assert_refused(PARSE("-seccomp=off"), "kill log none");
     assert_good(PARSE("-log.level=debug", "-log.format=json"));
     assert_int_equal(config.log_level, LOG_DEBUG_LEVEL);
     assert_int_equal(config.log_format, LOG_JSON);

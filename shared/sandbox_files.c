@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Landlock by its raw system calls (linux/landlock.h, Documentation/userspace-api/landlock.rst).
+ * Failure policy: a kernel without it, or with the first version, under which every rename across directories is
+ * EXDEV, is SC_EVERSION and the caller's to judge; any other failure is an error. What newer kernels can refuse is
+ * asked for by number, since the header of the build may be older than the kernel of the run. */
+#include "shared/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define ABI_REFER 2
+#define ABI_TRUNCATE 3
+#define ABI_NETWORK 4
+#define ABI_DEVICES 5
+#define ABI_SCOPES 6
+
+#define FS_FIRST (LANDLOCK_ACCESS_FS_MAKE_SYM * 2 - 1) /* all 13 of the first version */
+#define FS_REFER (UINT64_C(1) << 13)
+#define FS_TRUNCATE (UINT64_C(1) << 14)
+#define FS_IOCTL_DEV (UINT64_C(1) << 15)
+#define NET_BIND_AND_CONNECT_TCP UINT64_C(3)
+#define SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS UINT64_C(3)
+
+/* What a shard does below its directories: list, write, make files and directories, move and remove files. */
+#define BELOW                                                                                                          \
+    (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_WRITE_FILE |                      \
+     LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | FS_REFER |           \
+     FS_TRUNCATE)
+
+struct ruleset { /* landlock_ruleset_attr of version 6 */
+    uint64_t files, network, scopes;
+};
+
+static struct ruleset ruleset_of(long abi)
+{
+    struct ruleset r = {.files = FS_FIRST | FS_REFER};
+    if (abi >= ABI_TRUNCATE)
+        r.files |= FS_TRUNCATE;
+    if (abi >= ABI_NETWORK)
+        r.network = NET_BIND_AND_CONNECT_TCP;
+    if (abi >= ABI_DEVICES)
+        r.files |= FS_IOCTL_DEV;
+    if (abi >= ABI_SCOPES)
+        r.scopes = SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS;
+    return r;
+}
+
+/* An older kernel takes a longer struct as long as what it does not know is zero. */
+static int restrict_to(const int *directories, size_t count, const struct ruleset *r)
+{
+    int fd = (int)syscall(SYS_landlock_create_ruleset, r, sizeof *r, 0);
+    if (fd < 0)
+        return SC_ESYS;
+    int rc = SC_OK;
+    for (size_t i = 0; i < count && rc == SC_OK; i++) {
+        struct landlock_path_beneath_attr rule = {.allowed_access = BELOW & r->files, .parent_fd = directories[i]};
+        if (syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
+            rc = SC_ESYS;
+    }
+    if (rc == SC_OK && syscall(SYS_landlock_restrict_self, fd, 0) != 0)
+        rc = SC_ESYS;
+    int why = errno;
+    (void)close(fd);
+    errno = why;
+    return rc;
+}
+
+int sandbox_files(const int *directories, size_t count, enum sandbox_mode mode)
+{
+    if (mode != SANDBOX_KILL)
+        return SC_OK;
+    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (abi < ABI_REFER) /* -1: none, or switched off */
+        return SC_EVERSION;
+    const struct ruleset r = ruleset_of(abi);
+    return restrict_to(directories, count, &r);
+}
