@@ -209,10 +209,10 @@ static int confine(struct dispatcher *d, pid_t parent)
 static int filter_calls(struct dispatcher *d)
 {
     const struct config *c = d->config;
-    char ignored[CAPTURE_ERROR];
+    char error[CAPTURE_ERROR];
     /* Names in a filter make the C library load what looks them up, which it cannot do later. */
-    if (c->filter[0])
-        (void)capture_filter_text(c->filter, ignored);
+    if (c->filter[0] && capture_filter_text(c->filter, error) != SC_OK)
+        log_debug("the filter does not compile for Ethernet: %s", error);
     int rc = sandbox_calls(config_reads_files(c) ? SANDBOX_CAPTURE_FILES : SANDBOX_CAPTURE_LIVE, c->seccomp);
     return rc == SC_OK
                ? EXIT_DONE
