@@ -58,11 +58,12 @@ class Family:
     """args: the command line without -datadir, -rundir, -summary, which are given here unless they are among args.
 
     namespace: name of a network namespace to run in. wrapper: words before the program (setpriv ..). tty: a pty's end
-    for stdin, stdout and stderr. The objects `work` (temporary directory), `datadir`, `rundir` are paths.
+    for stdin, stdout and stderr. programs: a directory with a copy of them. The objects `work` (temporary directory),
+    `datadir`, `rundir` are paths.
     """
 
     def __init__(self, test, *args, namespace=None, wrapper=(), env=None, stdin=subprocess.DEVNULL, datadir=None,
-                 work=None, cwd=None, stderr=None, nofile=None):
+                 work=None, cwd=None, stderr=None, nofile=None, programs=None):
         self.test = test
         self.work = work or workdir(test)
         self.datadir = pathlib.Path(datadir or self.work / "data")
@@ -77,7 +78,7 @@ class Family:
         self.live = "read" not in given
         if self.live and "prometheusx.listen-address" not in given:
             args.append("-prometheusx.listen-address=127.0.0.1:0")
-        command = list(netns.enter(namespace)) + list(wrapper) + [str(BIN / "shardcap")] + args
+        command = list(netns.enter(namespace)) + list(wrapper) + [str((programs or BIN) / "shardcap")] + args
         self.log_path = self.work / f"log.{len(list(self.work.glob('log.*')))}"
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))) if nofile else None
         with open(self.log_path, "wb") as log:

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each process of the family still is, as /proc tells it: user, capabilities, filter of system calls, open files.
+
+As root and without, capturing and reading. What the filter refuses is tested in tests/unit/shared/test_sandbox.c.
+"""
+import ctypes
+import errno
+import os
+import pathlib
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import unittest
+
+import family
+import need
+import netns
+import pcapgen as g
+import traffic
+
+NOBODY = 65534
+NET_RAW = 1 << 13
+AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+ANONYMOUS = {"anon_inode:[eventpoll]", "anon_inode:[eventfd]", "anon_inode:[timerfd]"}
+NETLINK = {"shardcap-dispatcher": {0, 16}, "shardcap-hub": {4}, "shardcap-shard": {4}}  # route, generic; sock_diag
+LIBC = ctypes.CDLL(None, use_errno=True)
+PIDFD_GETFD = 438  # the same number on every architecture
+
+
+def status(pid):
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
+
+
+def descriptors(pid):
+    """{number: what it is}; one that is closed meanwhile is left out."""
+    out = {}
+    for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            out[int(entry.name)] = os.readlink(entry)
+        except FileNotFoundError:
+            pass
+    return out
+
+
+def kind_of_socket(pid, number):
+    """(family, protocol, own port) of a socket of another process; None once it is closed."""
+    process = os.pidfd_open(pid)
+    try:
+        copy = LIBC.syscall(PIDFD_GETFD, process, number, 0)
+    finally:
+        os.close(process)
+    if copy < 0:
+        if ctypes.get_errno() == errno.EBADF:
+            return None
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    with socket.socket(fileno=copy) as s:
+        port = s.getsockname()[1] if s.family in (socket.AF_INET, socket.AF_INET6) else None
+        return s.family, s.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL), port
+
+
+class Confined(unittest.TestCase):
+    def confined(self, run):
+        """Waits until every child has restricted itself, and returns {program: [pid, ...]}."""
+        def asked():
+            children = run.children()
+            if sorted(children) != ["shardcap-dispatcher", "shardcap-hub", "shardcap-shard"]:
+                return None
+            done = all(status(pid)["Seccomp"] == "2" for pids in children.values() for pid in pids)
+            return children if done else None
+        return run.until(asked, "all children run under a filter of system calls")
+
+    def check_status(self, run, uid, live, bounded=True):
+        for program, pids in self.confined(run).items():
+            for pid in pids:
+                with self.subTest(program=program):
+                    now = status(pid)
+                    kept = NET_RAW if live and program == "shardcap-dispatcher" else 0
+                    self.assertEqual(now["Name"], program[:15])
+                    self.assertEqual(set(now["Uid"].split()) | set(now["Gid"].split()), {str(uid)})
+                    self.assertEqual(now["Groups"], "")
+                    self.assertEqual(int(now["CapEff"], 16), kept)
+                    self.assertEqual(int(now["CapPrm"], 16), kept)
+                    self.assertEqual(int(now["CapInh"], 16), 0)
+                    self.assertEqual(int(now["CapAmb"], 16), 0)
+                    if bounded:  # it takes CAP_SETPCAP to drop it; under NoNewPrivs nothing comes of it
+                        self.assertEqual(int(now["CapBnd"], 16), 0)
+                    self.assertEqual(now["NoNewPrivs"], "1")
+                    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                        self.assertEqual(status(f"{pid}/task/{task.name}")["Seccomp"], "2")
+                    limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+                    self.assertRegex(limits, r"Max core file size +0 +0 ")
+
+    def allowed(self, run, program, pid, number, what, savefile):
+        """Is that an open file that the program should have?"""
+        data, staging = str(run.datadir), f"{run.datadir}.staging"
+        if what in ANONYMOUS or what.startswith("pipe:"):
+            return True
+        if what.startswith("socket:"):
+            kind = kind_of_socket(pid, number)
+            if kind is None or kind[0] == socket.AF_UNIX:
+                return True
+            family_of, protocol, port = kind
+            if family_of == socket.AF_NETLINK:
+                return protocol in NETLINK[program]
+            if family_of == socket.AF_PACKET:
+                return program == "shardcap-dispatcher" and run.live
+            return program == "shardcap-hub" and port == run.url()[1]  # listening, or a connection it took
+        if program == "shardcap-shard":
+            return what in (data, staging, f"{data}/.staging") or \
+                re.fullmatch(re.escape(data) + r"/\d{4}/\d\d/\d\d", what) is not None or what.startswith(staging + "/")
+        return program == "shardcap-dispatcher" and what == savefile
+
+    def check_descriptors(self, run, savefile=None):
+        for program, pids in self.confined(run).items():
+            for pid in pids:
+                open_files = descriptors(pid)
+                with self.subTest(program=program, open=open_files):
+                    self.assertEqual(open_files.pop(0), "/dev/null")
+                    self.assertEqual({open_files.pop(1), open_files.pop(2)}, {str(run.log_path)})
+                    self.assertRegex(open_files.pop(3), r"^socket:")
+                    wrong = {n: what for n, what in open_files.items()
+                             if not self.allowed(run, program, pid, n, what, savefile)}
+                    self.assertEqual(wrong, {})
+
+    def serve_one_flow(self, run, a, b):
+        server = traffic.Server(self, a)
+        traffic.fetch(b, "10.77.0.1", server.port, 1000)
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual(run.summary()["files"], 1)
+
+    def until_eof(self, write_end, run, uid, savefile):
+        """A savefile that does not end holds the family in the state that is looked at."""
+        os.write(write_end, g.pcap(g.Flow(1).conversation(g.START)))
+        self.check_status(run, uid, live=False, bounded="setpriv" not in run.command)
+        self.check_descriptors(run, savefile)
+        os.close(write_end)
+        self.assertEqual(run.wait(), 0, run.log)
+        self.assertEqual(run.summary()["files"], 1)
+
+    def pipe(self):
+        """(read end, write end, how /proc names it)"""
+        read_end, write_end = os.pipe()
+        return read_end, write_end, os.readlink(f"/proc/self/fd/{read_end}")
+
+
+class AsRoot(Confined):
+    def setUp(self):
+        need.need("root")
+
+    def test_capturing(self):
+        need.need("netns")
+        a, b = netns.pair(self)
+        run = family.Family(self, "-interface=veth0", "-user=nobody", "-shards=2", namespace=a.name).ready()
+        self.check_status(run, NOBODY, live=True)
+        self.check_descriptors(run)
+        self.serve_one_flow(run, a, b)
+
+    def test_reading(self):
+        read_end, write_end, name = self.pipe()
+        run = family.Family(self, "-read=-", "-user=nobody", "-shards=2", stdin=read_end)
+        os.close(read_end)
+        self.until_eof(write_end, run, NOBODY, name)
+
+    def test_a_root_without_power(self):
+        work = family.workdir(self)
+        (work / "data").mkdir()
+        read_end, write_end, name = self.pipe()
+        run = family.Family(self, "-read=-", stdin=read_end, work=work)
+        os.close(read_end)
+        self.until_eof(write_end, run, 0, name)
+
+    def test_the_filter_can_be_left_out(self):
+        """Also shows that the checks above see a difference."""
+        read_end, write_end, _ = self.pipe()
+        run = family.Family(self, "-read=-", "-seccomp=none", stdin=read_end)
+        os.close(read_end)
+        children = run.until(lambda: len(run.children()) == 3 and run.children(), "three programs run")
+        for pids in children.values():
+            for pid in pids:
+                self.assertEqual(status(pid)["Seccomp"], "0")
+        os.close(write_end)
+        self.assertNotEqual(run.wait(), None)
+
+
+class Rootless(Confined):
+    """By the file capability of a copy of the programs, as any user."""
+
+    def setUp(self):
+        need.need("root")  # to give the capability, not to run
+        self.work = family.workdir(self)
+        self.home = self.work / "home"
+        self.home.mkdir()
+        os.chown(self.home, NOBODY, NOBODY)
+
+    def programs(self):
+        copy = self.work / "bin"
+        shutil.copytree(family.BIN, copy)
+        capability = struct.pack("<IIIII", 0x02000000, NET_RAW, 0, 0, 0)  # linux/capability.h, revision 2: +p, not +e
+        try:
+            os.setxattr(copy / "shardcap-dispatcher", "security.capability", capability)
+        except OSError as e:
+            self.skipTest(f"file capabilities cannot be given in {copy}: {e.strerror}")
+        probe = subprocess.run([*AS_NOBODY, str(copy / "shardcap-dispatcher"), "-version"], capture_output=True, check=False)
+        if probe.returncode != 0:
+            self.skipTest(f"programs in {copy} cannot be run by another user")
+        return copy
+
+    def start(self, *args, **how):
+        run = family.Family(self, *args, f"-datadir={self.home}/data", f"-rundir={self.home}/run",
+                            f"-summary={self.home}/summary.json", datadir=self.home / "data", work=self.work,
+                            wrapper=AS_NOBODY, **how)
+        run.summary_file = self.home / "summary.json"
+        return run
+
+    def test_capturing(self):
+        need.need("netns")
+        a, b = netns.pair(self)
+        run = self.start("-interface=veth0", programs=self.programs(), namespace=a.name).ready()
+        self.check_status(run, NOBODY, live=True, bounded=False)
+        self.check_descriptors(run)
+        self.serve_one_flow(run, a, b)
+
+    def test_reading(self):
+        read_end, write_end, name = self.pipe()
+        run = self.start("-read=-", stdin=read_end)
+        os.close(read_end)
+        self.until_eof(write_end, run, NOBODY, name)
+
+
+if __name__ == "__main__":
+    unittest.main()
