@@ -56,7 +56,7 @@ class Usage(Base):
                 (r"maxflows", "-maxflows=-3"),
                 (r"log\.level", "-log.level=loud"), (r"log\.format", "-log.format=xml"),
                 (r"seccomp", "-seccomp=maybe"),
-                (r"ringsize", "-ringsize=1"),
+                (r"ringsize", "-ringsize=0"),
                 (r"stray", "stray")):
             with self.subTest(args=args):
                 self.refused(2, pattern, *args)
