@@ -10,7 +10,7 @@
 
 #define ASKS_PER_STEP 32u
 #define BINDS_PER_STEP 64u
-#define GENERATIONS_LOOKED_AT 64u
+#define GENERATIONS_LOOKED_AT 4096u /* of one key that wait for names: bounds a slice, far above what 5 s bring */
 #define NEWS_MAX 65536u
 #define HELD_GAP_NS (50 * NS_PER_MS)
 #define RECENT_SETS 16384u

@@ -225,7 +225,8 @@ class Trouble(Base):
 
         os.kill(shard, signal.SIGSTOP)
         try:
-            traffic.fetch(b, "10.77.0.1", server.port, 20_000_000)
+            for _ in range(200):  # packets, not bytes, fill a ring: a large transfer travels in few
+                traffic.fetch(b, "10.77.0.1", server.port, 1000)
             run.until(lambda: run.metric("shardcap_ring_full_packets_total") > 0, "drops are counted")
         finally:
             try:
