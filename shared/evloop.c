@@ -116,11 +116,6 @@ struct evsource *evloop_on_readable(struct evloop *l, int fd, void (*cb)(void *c
     return source_new(l, fd, EV_READ | EV_PERSIST, cb, ctx);
 }
 
-struct evsource *evloop_on_writable(struct evloop *l, int fd, void (*cb)(void *ctx), void *ctx)
-{
-    return source_new(l, fd, EV_WRITE | EV_PERSIST, cb, ctx);
-}
-
 struct evsource *evloop_on_signal(struct evloop *l, int signo, void (*cb)(void *ctx), void *ctx)
 {
     return source_new(l, signo, EV_SIGNAL | EV_PERSIST, cb, ctx);

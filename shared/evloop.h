@@ -16,7 +16,6 @@ void evloop_free(struct evloop *l); /* NULL is fine; frees the sources too */
 /* Calls back whenever fd is readable (or at its end), level-triggered. fd stays the caller's; remove the source before
  * closing it. NULL on failure. */
 struct evsource *evloop_on_readable(struct evloop *l, int fd, void (*cb)(void *ctx), void *ctx);
-struct evsource *evloop_on_writable(struct evloop *l, int fd, void (*cb)(void *ctx), void *ctx);
 struct evsource *evloop_on_signal(struct evloop *l, int signo, void (*cb)(void *ctx), void *ctx);
 /* A timer that is off until evloop_timer_set. */
 struct evsource *evloop_timer(struct evloop *l, void (*cb)(void *ctx), void *ctx);

@@ -1,320 +1,202 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The HTTP server. When all connections are taken, the oldest makes place for the new one: a scraper is served in a
- * millisecond, so the oldest is one that stalls.
+ * The HTTP server over evhttp, and the two limits that evhttp 2.1 lacks: how many connections there are, and how long
+ * one lives in all (its own timeout starts anew with every byte that a slow client drips). evhttp shows a connection
+ * only once a whole request has come, but it asks for the bufferevent of each one that it accepts. A reference to that
+ * is kept here, and with it the descriptor: a connection is cut by shutting its socket down, upon which evhttp frees
+ * it. When all places are taken, the oldest makes room for the new one: a scraper is served in a millisecond, so the
+ * oldest is one that stalls.
  * Failure policy: whatever a client does costs it its own connection. Without fds to accept with, the oldest
- * connection is closed and accepting pauses for 100 ms. */
+ * connection is cut and accepting pauses for 100 ms. */
 #include "dispatcher/hub/http.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdbool.h>
-#include <stdio.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/http.h>
+#include <event2/listener.h>
+#include <event2/util.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "shared/log.h"
 
 #define PAUSE_NS (100 * NS_PER_MS)
 
-enum phase {
-    READING,
-    WRITING,
-    DRAINING, /* answered; waits for the client's end, so that unread bytes do not reset what it has not read yet */
-};
+/* What evhttp knows by name, so that the answer can be 405; it answers 501 to the rest by itself. */
+#define METHODS                                                                                                        \
+    (EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS |    \
+     EVHTTP_REQ_PATCH)
 
-struct connection {
-    struct http *http;
-    int fd; /* -1 = free */
-    enum phase phase;
-    struct evsource *source, *deadline;
+/* One connection. */
+struct place {
+    struct bufferevent *bev; /* with a reference of ours; NULL = free */
+    struct evsource *deadline;
     uint64_t age; /* order of accepts */
-    char request[HTTP_REQUEST_MAX];
-    size_t request_len;
-    struct text response;
-    size_t sent;
 };
 
 struct http {
-    struct evloop *loop;
     const struct clock *clock;
-    int listen_fd;
-    struct evsource *acceptable, *resume;
+    struct evhttp *server;
+    struct evconnlistener *listener;
+    struct evsource *resume;
     http_handler *handler;
     void *ctx;
     uint64_t accepted;
     struct log_limit limit;
-    struct connection connection[HTTP_CONNECTIONS];
+    struct place place[HTTP_CONNECTIONS];
 };
 
-/* ---- the request ---- */
+/* ---- places ---- */
 
-/* Length of the head including the empty line; 0 if that has not come. */
-static size_t head_length(const char *bytes, size_t len)
+/* The socket is closed when evhttp has let go of it, too. */
+static void release(struct place *p)
 {
-    for (size_t i = 0; i < len; i++) {
-        if (bytes[i] != '\n')
-            continue;
-        if (i + 1 < len && bytes[i + 1] == '\n')
-            return i + 2;
-        if (i + 2 < len && bytes[i + 1] == '\r' && bytes[i + 2] == '\n')
-            return i + 3;
-    }
-    return 0;
+    evloop_timer_off(p->deadline);
+    if (p->bev)
+        (void)bufferevent_decref(p->bev);
+    p->bev = NULL;
 }
 
-static enum http_parsed bad(int status, int *status_r)
+static void cut(struct place *p)
 {
-    *status_r = status;
-    return HTTP_BAD;
-}
-
-/* "GET /path?query HTTP/1.x"; line has no newline. */
-static enum http_parsed parse_line(const char *line, size_t len, char path[HTTP_PATH_MAX], int *status)
-{
-    const char *end = line + len;
-    const char *target = memchr(line, ' ', len);
-    if (!target || target == line)
-        return bad(400, status);
-    size_t method_len = (size_t)(target - line);
-    target++;
-    const char *version = memchr(target, ' ', (size_t)(end - target));
-    if (!version || *target != '/')
-        return bad(400, status);
-    size_t target_len = (size_t)(version - target);
-    version++;
-    size_t version_len = (size_t)(end - version);
-    if (version_len != 8 || memcmp(version, "HTTP/", 5) != 0 || version[6] != '.')
-        return bad(400, status);
-    if (version[5] != '1')
-        return bad(505, status);
-    if (method_len != 3 || memcmp(line, "GET", 3) != 0)
-        return bad(405, status);
-    const char *query = memchr(target, '?', target_len);
-    if (query)
-        target_len = (size_t)(query - target);
-    if (target_len >= HTTP_PATH_MAX)
-        return bad(414, status);
-    for (size_t i = 0; i < target_len; i++)
-        if (target[i] <= ' ' || target[i] >= 0x7f)
-            return bad(400, status);
-    memcpy(path, target, target_len);
-    path[target_len] = '\0';
-    return HTTP_GET;
-}
-
-enum http_parsed http_parse(const char *bytes, size_t len, char path[HTTP_PATH_MAX], int *status)
-{
-    size_t head = head_length(bytes, len);
-    if (head == 0 || head > HTTP_REQUEST_MAX)
-        return len >= HTTP_REQUEST_MAX ? bad(431, status) : HTTP_MORE;
-    const char *newline = memchr(bytes, '\n', head);
-    size_t line = (size_t)(newline - bytes);
-    if (line > 0 && bytes[line - 1] == '\r')
-        line--;
-    return parse_line(bytes, line, path, status);
-}
-
-/* ---- the response ---- */
-
-static const char *reason_of(int status)
-{
-    switch (status) {
-    case 200:
-        return "OK";
-    case 400:
-        return "Bad Request";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 414:
-        return "URI Too Long";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 503:
-        return "Service Unavailable";
-    case 505:
-        return "HTTP Version Not Supported";
-    }
-    return "Internal Server Error";
-}
-
-static void respond(struct connection *c, int status, const char *path)
-{
-    struct text body = {0};
-    const char *type = "text/plain; charset=utf-8";
-    if (status == 200)
-        status = c->http->handler(c->http->ctx, path, &body, &type);
-    if (body.failed) {
-        text_clear(&body);
-        status = 500;
-    }
-    if (body.len == 0)
-        text_printf(&body, "%d %s\n", status, reason_of(status));
-    text_printf(&c->response,
-                "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n"
-                "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n%s\r\n",
-                status, reason_of(status), type, body.len, status == 405 ? "Allow: GET\r\n" : "");
-    text_add(&c->response, body.data, body.len);
-    text_free(&body);
-}
-
-/* ---- connections ---- */
-
-static void on_ready(void *ctx);
-
-static void close_connection(struct connection *c)
-{
-    evsource_remove(c->source);
-    evsource_remove(c->deadline);
-    c->source = c->deadline = NULL;
-    if (c->fd >= 0)
-        (void)close(c->fd);
-    c->fd = -1;
-    text_free(&c->response);
+    (void)shutdown(bufferevent_getfd(p->bev), SHUT_RDWR);
+    release(p);
 }
 
 static void on_deadline(void *ctx)
 {
-    close_connection(ctx);
+    cut(ctx);
 }
 
-/* Enters a phase and waits for what it needs. */
-static void enter(struct connection *c, enum phase phase)
+static void on_closed(struct evhttp_connection *connection, void *ctx)
 {
-    c->phase = phase;
-    evsource_remove(c->source);
-    c->source = phase == WRITING ? evloop_on_writable(c->http->loop, c->fd, on_ready, c)
-                                 : evloop_on_readable(c->http->loop, c->fd, on_ready, c);
-    if (!c->source)
-        close_connection(c);
+    struct http *h = ctx;
+    for (int i = 0; i < HTTP_CONNECTIONS; i++)
+        if (h->place[i].bev == evhttp_connection_get_bufferevent(connection))
+            release(&h->place[i]);
 }
 
-static bool would_block(void)
+static void pause_accepting(struct http *h, int64_t ns)
 {
-    return errno == EAGAIN || errno == EINTR;
-}
-
-static void read_request(struct connection *c)
-{
-    ssize_t n = read(c->fd, c->request + c->request_len, sizeof c->request - c->request_len);
-    if (n <= 0) {
-        if (n == 0 || !would_block())
-            close_connection(c);
-        return;
-    }
-    c->request_len += (size_t)n;
-    char path[HTTP_PATH_MAX] = "";
-    int status = 200;
-    if (http_parse(c->request, c->request_len, path, &status) == HTTP_MORE)
-        return;
-    respond(c, status, path);
-    if (c->response.failed)
-        close_connection(c);
-    else
-        enter(c, WRITING);
-}
-
-static void write_response(struct connection *c)
-{
-    ssize_t n = send(c->fd, c->response.data + c->sent, c->response.len - c->sent, MSG_NOSIGNAL);
-    if (n < 0) {
-        if (!would_block())
-            close_connection(c);
-        return;
-    }
-    c->sent += (size_t)n;
-    if (c->sent < c->response.len)
-        return;
-    (void)shutdown(c->fd, SHUT_WR);
-    enter(c, DRAINING);
-}
-
-static void drain(struct connection *c)
-{
-    ssize_t n = read(c->fd, c->request, sizeof c->request);
-    if (n == 0 || (n < 0 && !would_block()))
-        close_connection(c);
-}
-
-static void on_ready(void *ctx)
-{
-    struct connection *c = ctx;
-    switch (c->phase) {
-    case READING:
-        read_request(c);
-        break;
-    case WRITING:
-        write_response(c);
-        break;
-    case DRAINING:
-        drain(c);
-        break;
-    }
-}
-
-/* A free connection, or the oldest one. */
-static struct connection *place(struct http *h)
-{
-    struct connection *oldest = &h->connection[0];
-    for (int i = 0; i < HTTP_CONNECTIONS; i++) {
-        struct connection *c = &h->connection[i];
-        if (c->fd < 0)
-            return c;
-        if (c->age < oldest->age)
-            oldest = c;
-    }
-    close_connection(oldest);
-    return oldest;
-}
-
-static void on_resume(void *ctx);
-static void on_acceptable(void *ctx);
-
-static void pause_accepting(struct http *h, const char *why)
-{
-    unsigned long suppressed;
-    if (log_allow(&h->limit, h->clock->mono(h->clock->ctx), &suppressed))
-        log_warn("cannot accept an HTTP connection error=%s suppressed=%lu", why, suppressed);
-    evsource_remove(h->acceptable);
-    h->acceptable = NULL;
-    evloop_timer_set(h->resume, PAUSE_NS);
+    (void)evconnlistener_disable(h->listener);
+    evloop_timer_set(h->resume, ns);
 }
 
 static void on_resume(void *ctx)
 {
     struct http *h = ctx;
-    h->acceptable = evloop_on_readable(h->loop, h->listen_fd, on_acceptable, h);
-    if (!h->acceptable)
+    if (evconnlistener_enable(h->listener) != 0)
         evloop_timer_set(h->resume, PAUSE_NS);
 }
 
-static void on_acceptable(void *ctx)
+/* A free place, or that of the oldest connection. A bufferevent that neither reads nor writes is one that evhttp is
+ * done with: it tells only of those that came as far as a request. */
+static struct place *make_room(struct http *h)
+{
+    struct place *oldest = NULL;
+    for (int i = 0; i < HTTP_CONNECTIONS; i++) {
+        struct place *p = &h->place[i];
+        if (p->bev && bufferevent_get_enabled(p->bev) == 0)
+            release(p);
+        if (!p->bev)
+            return p;
+        if (!oldest || p->age < oldest->age)
+            oldest = p;
+    }
+    cut(oldest);
+    pause_accepting(h, 0); /* the listener would empty the whole queue before the loop gets to the one that is cut */
+    return oldest;
+}
+
+/* evhttp has accepted a connection. */
+static struct bufferevent *on_accepted(struct event_base *base, void *ctx)
 {
     struct http *h = ctx;
-    int fd = accept4(h->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) {
-        if (would_block() || errno == ECONNABORTED)
-            return;
-        const char *why = strerror(errno);
-        (void)place(h); /* gives one fd back if all are in use */
-        pause_accepting(h, why);
+    struct place *p = make_room(h);
+    p->bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+    if (!p->bev)
+        return NULL; /* evhttp makes one, or fails likewise and closes */
+    bufferevent_incref(p->bev);
+    p->age = ++h->accepted;
+    evloop_timer_set(p->deadline, HTTP_DEADLINE_NS);
+    return p->bev;
+}
+
+static void on_accept_error(struct evconnlistener *listener, void *ctx)
+{
+    struct http *h = ctx;
+    const char *why = strerror(errno);
+    unsigned long suppressed;
+    (void)listener;
+    if (log_allow(&h->limit, h->clock->mono(h->clock->ctx), &suppressed))
+        log_warn("cannot accept an HTTP connection error=%s suppressed=%lu", why, suppressed);
+    (void)make_room(h); /* gives one fd back if all are in use */
+    pause_accepting(h, PAUSE_NS);
+}
+
+/* ---- requests ---- */
+
+static void answer(struct evhttp_request *request, int status, const char *type, struct text *body)
+{
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
+    if (body->failed || evbuffer_add(evhttp_request_get_output_buffer(request), body->data, body->len) != 0) {
+        evhttp_send_error(request, HTTP_INTERNAL, NULL);
         return;
     }
-    struct connection *c = place(h);
-    c->http = h;
-    c->fd = fd;
-    c->age = ++h->accepted;
-    c->request_len = c->sent = 0;
-    c->deadline = evloop_timer(h->loop, on_deadline, c);
-    if (!c->deadline) {
-        close_connection(c);
-        return;
+    (void)evhttp_add_header(headers, "Content-Type", type);
+    (void)evhttp_add_header(headers, "Connection", "close");
+    (void)evhttp_add_header(headers, "Cache-Control", "no-store");
+    (void)evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+    if (status == HTTP_BADMETHOD)
+        (void)evhttp_add_header(headers, "Allow", "GET");
+    evhttp_send_reply(request, status, NULL, NULL);
+}
+
+static void on_request(struct evhttp_request *request, void *ctx)
+{
+    struct http *h = ctx;
+    struct text body = {0};
+    const char *type = "text/plain; charset=utf-8";
+    int status = HTTP_BADMETHOD;
+    evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_closed, h);
+    if (evhttp_request_get_command(request) == EVHTTP_REQ_GET)
+        status = h->handler(h->ctx, evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request)), &body, &type);
+    if (status == HTTP_BADMETHOD)
+        text_printf(&body, "only GET is served\n");
+    else if (status == HTTP_NOTFOUND && body.len == 0)
+        text_printf(&body, "not found\n");
+    answer(request, status, type, &body);
+    text_free(&body);
+}
+
+/* ---- life ---- */
+
+static bool serve(struct http *h, struct evloop *loop, int listen_fd)
+{
+    h->server = evhttp_new(evloop_base(loop));
+    h->resume = evloop_timer(loop, on_resume, h);
+    if (!h->server || !h->resume)
+        return false;
+    for (int i = 0; i < HTTP_CONNECTIONS; i++) {
+        h->place[i].deadline = evloop_timer(loop, on_deadline, &h->place[i]);
+        if (!h->place[i].deadline)
+            return false;
     }
-    evloop_timer_set(c->deadline, HTTP_DEADLINE_NS);
-    enter(c, READING);
+    evhttp_set_allowed_methods(h->server, METHODS);
+    evhttp_set_max_headers_size(h->server, HTTP_HEAD_MAX);
+    evhttp_set_max_body_size(h->server, 0);
+    evhttp_set_timeout(h->server, (int)(HTTP_DEADLINE_NS / NS_PER_SEC));
+    evhttp_set_bevcb(h->server, on_accepted, h);
+    evhttp_set_gencb(h->server, on_request, h);
+    if (evutil_make_socket_nonblocking(listen_fd) != 0)
+        return false;
+    struct evhttp_bound_socket *bound = evhttp_accept_socket_with_handle(h->server, listen_fd);
+    if (!bound)
+        return false;
+    h->listener = evhttp_bound_socket_get_listener(bound);
+    evconnlistener_set_error_cb(h->listener, on_accept_error);
+    return true;
 }
 
 struct http *http_new(struct evloop *loop, const struct clock *clock, int listen_fd, http_handler *handler, void *ctx)
@@ -322,17 +204,10 @@ struct http *http_new(struct evloop *loop, const struct clock *clock, int listen
     struct http *h = calloc(1, sizeof *h);
     if (!h)
         return NULL;
-    for (int i = 0; i < HTTP_CONNECTIONS; i++)
-        h->connection[i].fd = -1;
-    h->loop = loop;
     h->clock = clock;
-    h->listen_fd = listen_fd;
     h->handler = handler;
     h->ctx = ctx;
-    int flags = fcntl(listen_fd, F_GETFL);
-    h->resume = evloop_timer(loop, on_resume, h);
-    h->acceptable = evloop_on_readable(loop, listen_fd, on_acceptable, h);
-    if (flags < 0 || fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) < 0 || !h->resume || !h->acceptable) {
+    if (!serve(h, loop, listen_fd)) {
         http_free(h);
         return NULL;
     }
@@ -343,10 +218,12 @@ void http_free(struct http *h)
 {
     if (!h)
         return;
-    for (int i = 0; i < HTTP_CONNECTIONS; i++)
-        close_connection(&h->connection[i]);
-    evsource_remove(h->acceptable);
+    if (h->server)
+        evhttp_free(h->server); /* and the connections, the listener and its socket */
+    for (int i = 0; i < HTTP_CONNECTIONS && h->place[i].deadline; i++) {
+        release(&h->place[i]);
+        evsource_remove(h->place[i].deadline);
+    }
     evsource_remove(h->resume);
-    (void)close(h->listen_fd);
     free(h);
 }

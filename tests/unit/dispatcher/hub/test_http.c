@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -123,72 +124,66 @@ static void answers(void **state)
     assert_non_null(strstr(a, "\r\nContent-Type: text/special\r\n"));
     assert_non_null(strstr(a, "\r\nContent-Length: 5\r\n"));
     assert_non_null(strstr(a, "\r\n\r\nfine\n"));
-    starts(ask("GET /ok?a=b&c HTTP/1.0\n\n"), "HTTP/1.1 200 OK\r\n");
+    starts(ask("GET /ok?a=b&c HTTP/1.0\n\n"), "HTTP/1.0 200 OK\r\n");
     starts(ask("GET /no HTTP/1.1\r\n\r\n"), "HTTP/1.1 503 Service Unavailable\r\n");
     starts(ask("GET /nothing HTTP/1.1\r\n\r\n"), "HTTP/1.1 404 Not Found\r\n");
     starts(ask("GET /../etc/passwd HTTP/1.1\r\n\r\n"), "HTTP/1.1 404 Not Found\r\n");
-    a = ask("POST /ok HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello");
+    a = ask("POST /ok HTTP/1.1\r\n\r\n");
     starts(a, "HTTP/1.1 405 Method Not Allowed\r\n");
     assert_non_null(strstr(a, "\r\nAllow: GET\r\n"));
     starts(ask("HEAD /ok HTTP/1.1\r\n\r\n"), "HTTP/1.1 405 ");
 }
 
-static void parser(void **state)
+/* What is no request of ours, mostly by evhttp's own judgement: only a GET of a path that exists is 200. */
+static void odd_requests(void **state)
 {
     (void)state;
     static const struct {
-        const char *request;
-        int status; /* 0 = wants more, 200 = GET */
+        const char *request, *status;
     } cases[] = {
-        {"", 0},
-        {"GET /", 0},
-        {"GET / HTTP/1.1\r\n", 0},
-        {"GET / HTTP/1.1\r\n\r", 0},
-        {"GET / HTTP/1.1\r\n\r\n", 200},
-        {"GET / HTTP/1.1\nA: b\n\n", 200},
-        {"GET / HTTP/2.0\r\n\r\n", 505},
-        {"GET / HTTP/1.1x\r\n\r\n", 400},
-        {"GET /\r\n\r\n", 400},
-        {"GET\r\n\r\n", 400},
-        {"\r\n\r\n", 400},
-        {"\n\n", 400},
-        {" / HTTP/1.1\r\n\r\n", 400},
-        {"GET  HTTP/1.1\r\n\r\n", 400},
-        {"GET http://x/ HTTP/1.1\r\n\r\n", 400},
-        {"GET /\x01 HTTP/1.1\r\n\r\n", 400},
-        {"GET /\xff HTTP/1.1\r\n\r\n", 400},
-        {"get / HTTP/1.1\r\n\r\n", 405},
-        {"DELETE / HTTP/1.1\r\n\r\n", 405},
+        {"GET /ok HTTP/1.1\nA: b\n\n", "200"},
+        {"GET http://x/ok HTTP/1.1\r\n\r\n", "200"}, /* RFC 9112, 3.2.2: must be accepted */
+        {"GET /%6fk HTTP/1.1\r\n\r\n", "404"},
+        {"GET /ok HTTP/2.0\r\n\r\n", "400"},
+        {"GET /ok HTTP/1.1x\r\n\r\n", "400"},
+        {"GET /ok\r\n\r\n", "400"},
+        {"GET\r\n\r\n", "400"},
+        {"\r\n\r\n", "400"},
+        {"\n\n", "400"},
+        {" /ok HTTP/1.1\r\n\r\n", "400"},
+        {"GET  HTTP/1.1\r\n\r\n", "400"},
+        {"GET /\x01 HTTP/1.1\r\n\r\n", "404"},
+        {"GET /\xff HTTP/1.1\r\n\r\n", "404"},
+        {"get /ok HTTP/1.1\r\n\r\n", "501"},
+        {"FETCH /ok HTTP/1.1\r\n\r\n", "501"},
+        {"HEAD /ok HTTP/1.1\r\n\r\n", "405"},
+        {"PUT /ok HTTP/1.1\r\n\r\n", "405"},
+        {"DELETE /ok HTTP/1.1\r\n\r\n", "405"},
+        {"OPTIONS /ok HTTP/1.1\r\n\r\n", "405"},
+        {"PATCH /ok HTTP/1.1\r\n\r\n", "405"},
+        {"TRACE /ok HTTP/1.1\r\n\r\n", "501"},
+        {"POST /ok HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", "413"},
+        {"POST /ok HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "413"},
     };
-    char path[HTTP_PATH_MAX];
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        int status = 200;
-        enum http_parsed p = http_parse(cases[i].request, strlen(cases[i].request), path, &status);
-        enum http_parsed want = cases[i].status == 0 ? HTTP_MORE : cases[i].status == 200 ? HTTP_GET : HTTP_BAD;
-        assert_int_equal(p, want);
-        if (cases[i].status)
-            assert_int_equal(status, cases[i].status);
+        const char *a = ask(cases[i].request);
+        starts(a, "HTTP/1.");
+        if (strncmp(a + strlen("HTTP/1.1 "), cases[i].status, 3) != 0)
+            fail_msg("\"%.40s\" is answered \"%.40s\"", cases[i].request, a);
     }
-    int status = 0;
-    char large[HTTP_REQUEST_MAX + 1];
-    memset(large, 'a', sizeof large);
-    assert_int_equal(http_parse(large, HTTP_REQUEST_MAX - 1, path, &status), HTTP_MORE);
-    assert_int_equal(http_parse(large, HTTP_REQUEST_MAX, path, &status), HTTP_BAD);
-    assert_int_equal(status, 431);
-    memcpy(large, "GET /", 5);
-    memcpy(large + 5 + HTTP_PATH_MAX, " HTTP/1.1\r\n\r\n", 13);
-    assert_int_equal(http_parse(large, 5 + HTTP_PATH_MAX + 13, path, &status), HTTP_BAD);
-    assert_int_equal(status, 414);
 }
 
 static void head_too_large(void **state)
 {
     (void)state;
-    char request[HTTP_REQUEST_MAX + 1];
+    char request[HTTP_HEAD_MAX + 16]; /* evhttp counts without the ends of lines */
     memset(request, 'a', sizeof request);
-    memcpy(request, "GET /ok HTTP/1.1\r\n", 18);
-    request[HTTP_REQUEST_MAX] = '\0';
-    starts(ask(request), "HTTP/1.1 431 ");
+    request[sizeof request - 1] = '\0';
+    starts(ask(request), "HTTP/1.1 400 "); /* a first line that does not end */
+    memcpy(request, "GET /ok HTTP/1.1\r\nA: ", 21);
+    starts(ask(request), "HTTP/1.1 400 "); /* nor does a header */
+    memcpy(request + HTTP_HEAD_MAX - 16, "\r\n\r\n", 5);
+    starts(ask(request), "HTTP/1.1 200 ");
 }
 
 static void large_answer_in_pieces(void **state)
@@ -250,9 +245,10 @@ static void clients_that_leave(void **state)
 
 int main(void)
 {
+    (void)signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parser),
         cmocka_unit_test_setup_teardown(answers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(odd_requests, set_up, tear_down),
         cmocka_unit_test_setup_teardown(head_too_large, set_up, tear_down),
         cmocka_unit_test_setup_teardown(large_answer_in_pieces, set_up, tear_down),
         cmocka_unit_test_setup_teardown(byte_by_byte, set_up, tear_down),
