@@ -204,6 +204,8 @@ static void add_role(struct filter *f, enum sandbox_role role)
         allow_threads(f);
         allow_local_sockets(f);
         allow_reading_files(f); /* /proc, for the metrics */
+        /* evhttp writes each client's address down, and with a link-local one the name of the interface. */
+        allow_if(f, SCMP_SYS(ioctl), 1, EXACTLY, SIOCGIFNAME);
         ALLOW(f, SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(unlink),
               SCMP_SYS(unlinkat)); /* its sockets, at the end */
         break;

@@ -12,6 +12,8 @@
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <linux/netlink.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -326,6 +328,14 @@ static int works_for_the_hub(void)
 {
     NEED(works_for_threads() == 0);
     NEED(open("/proc/self/stat", O_RDONLY | O_CLOEXEC) >= 0);
+    /* A client of the HTTP server, from fe80::1%lo. */
+    struct sockaddr_in6 client = {.sin6_family = AF_INET6, .sin6_scope_id = 1};
+    client.sin6_addr.s6_addr[0] = 0xfe;
+    client.sin6_addr.s6_addr[1] = 0x80;
+    client.sin6_addr.s6_addr[15] = 1;
+    char host[NI_MAXHOST], port[NI_MAXSERV];
+    NEED(getnameinfo((struct sockaddr *)&client, sizeof client, host, sizeof host, port, sizeof port,
+                     NI_NUMERICHOST | NI_NUMERICSERV) == 0);
     return 0;
 }
 
