@@ -47,7 +47,7 @@ enum proto_role {
     ROLE_ARENA,       /* to the shard that owns it */
     ROLE_DOORBELL,    /* index = shard; the dispatcher's end or the shard's end */
     ROLE_DATADIR,     /* O_PATH|O_DIRECTORY */
-    ROLE_STAGINGDIR,  /* O_PATH|O_DIRECTORY */
+    ROLE_STAGINGDIR,  /* O_RDONLY|O_DIRECTORY; carries the lock: keep it open */
     ROLE_SAVEFILE,    /* index = position on the command line */
     ROLE_EVENTS_FILE, /* -uuid.events, seekable */
     ROLE_HTTP,        /* listening socket */

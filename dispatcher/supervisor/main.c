@@ -120,7 +120,7 @@ int main(int argc, char *argv[])
     supervisor_hold_signals();
     if (settings_check(&config, &request, error, &status) != SC_OK) {
         log_error("%s", error);
-        return status;
+        return request.check ? EXIT_CONFIG : status;
     }
     if (request.check)
         return check_run(&config);

@@ -92,6 +92,12 @@ static int settle_user(struct config *c, const struct flags_request *rq, char *e
     return SC_OK;
 }
 
+/* A directory of root's in which neither everybody nor that group may create files. */
+static bool is_only_roots(const struct stat *st, gid_t gid)
+{
+    return st->st_uid == 0 && !(st->st_mode & S_IWOTH) && !(st->st_gid == gid && (st->st_mode & S_IWGRP));
+}
+
 static int choose_user(struct config *c, const struct flags_request *rq, char *error, int *status_r)
 {
     struct stat st;
@@ -105,13 +111,14 @@ static int choose_user(struct config *c, const struct flags_request *rq, char *e
         return SC_OK;
     }
     c->user_switch = true;
+    bool there = stat(c->datadir, &st) == 0;
     if (rq->user[0]) {
         if (!take_user(c, getpwnam(rq->user)))
             return refuse(error, status_r, EXIT_CONFIG, "flag -user: there is no user %s", rq->user);
-    } else if (env_id("SUDO_UID", &uid) && env_id("SUDO_GID", &gid)) {
+    } else if (env_id("SUDO_UID", &uid) && env_id("SUDO_GID", &gid) && !(there && is_only_roots(&st, gid))) {
         c->uid = uid;
         c->gid = gid;
-    } else if (stat(c->datadir, &st) == 0) {
+    } else if (there) {
         c->uid = st.st_uid;
         c->gid = st.st_gid;
     } else if (!take_user(c, getpwnam("shardcap")) && !take_user(c, getpwnam("nobody"))) {
@@ -119,7 +126,7 @@ static int choose_user(struct config *c, const struct flags_request *rq, char *e
     }
     if (c->uid == 0 && !rq->user[0])
         log_warn("hub and shards run as root without capabilities, because %s; choose a user with -user",
-                 getenv("SUDO_UID") ? "root called sudo" : "the datadir is root's");
+                 there && st.st_uid == 0 ? "the datadir is root's" : "root called sudo");
     return settle_user(c, rq, error, status_r);
 }
 
@@ -195,6 +202,30 @@ static int check_directory(const char *flag, const char *path, char *error, int 
     return SC_OK;
 }
 
+/* The same; if it is missing it must be possible to create it, below what is there. */
+static int check_creatable(const char *flag, const char *path, char *error, int *status_r)
+{
+    char part[CONFIG_PATH + 2];
+    struct stat st;
+    if (!path[0])
+        return SC_OK;
+    if (check_directory(flag, path, error, status_r) != SC_OK)
+        return SC_EINVAL;
+    snprintf(part, sizeof(part), "%s%s", path[0] == '/' ? "" : "./", path);
+    while (stat(part, &st) != 0) {
+        char *slash = strrchr(part, '/');
+        if (errno != ENOENT || !slash)
+            return refuse(error, status_r, EXIT_FAILED, "flag %s: cannot open %s: %s; choose another place", flag, path,
+                          strerror(errno));
+        slash[slash == part ? 1 : 0] = '\0';
+    }
+    int why = !S_ISDIR(st.st_mode) ? ENOTDIR : faccessat(AT_FDCWD, part, W_OK | X_OK, AT_EACCESS) != 0 ? errno : 0;
+    if (why == 0)
+        return SC_OK;
+    return refuse(error, status_r, EXIT_FAILED, "flag %s: cannot create files below %s: %s; choose another place", flag,
+                  part, strerror(why));
+}
+
 /* The summary is written at the end, when it is too late to ask for another place. */
 static int check_summary(const struct config *c, char *error, int *status_r)
 {
@@ -237,8 +268,8 @@ static int check_outputs(const struct config *c, char *error, int *status_r)
 {
     if (check_listen(c, error, status_r) != SC_OK)
         return SC_EINVAL;
-    if (check_directory("-datadir", c->datadir, error, status_r) != SC_OK ||
-        check_directory("-stagingdir", c->stagingdir, error, status_r) != SC_OK)
+    if (check_creatable("-datadir", c->datadir, error, status_r) != SC_OK ||
+        check_creatable("-stagingdir", c->stagingdir, error, status_r) != SC_OK)
         return SC_EINVAL;
     return check_summary(c, error, status_r);
 }
@@ -415,12 +446,14 @@ int settings_open(struct config *c, struct settings_fds *fds, char *error, int *
     fds->http = fds->datadir = fds->stagingdir = fds->events = fds->lock = -1;
     *status_r = EXIT_FAILED;
     int err = open_inputs(c, fds, error, status_r);
-    if (!err)
-        err = dirs_open_run(c, temp, fds, error);
+    if (!err && !temp)
+        err = dirs_check_free(c, error); /* first: whoever runs there has our port, too, and is the better reason */
     if (!err && c->listen_address[0]) {
         fds->http = settings_listen(c->listen_address, fds->url, sizeof(fds->url), error);
         err = fds->http < 0 ? SC_ESYS : SC_OK;
     }
+    if (!err)
+        err = dirs_open_run(c, temp, fds, error);
     if (!err)
         err = dirs_open_data(c, fds, error);
     return err;

@@ -217,6 +217,29 @@ int dirs_open_data(struct config *c, struct settings_fds *fds, char *error)
     return err ? err : lock_staging(c, fds, error);
 }
 
+/* Says who holds the lock. */
+static int taken(const struct config *c, int lock, char *error)
+{
+    char pid[32] = "";
+    ssize_t n = pread(lock, pid, sizeof(pid) - 1, 0);
+    pid[n > 0 ? n : 0] = '\0';
+    pid[strspn(pid, "0123456789")] = '\0';
+    settings_error(error, "another shardcap (pid %s) runs in %s; stop it, or choose another -rundir", pid, c->rundir);
+    return SC_EEXIST;
+}
+
+int dirs_check_free(const struct config *c, char *error)
+{
+    char path[CONFIG_PATH + 8];
+    snprintf(path, sizeof(path), "%s/lock", c->rundir);
+    int lock = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (lock < 0)
+        return SC_OK;
+    int err = flock(lock, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK ? taken(c, lock, error) : SC_OK;
+    close(lock);
+    return err;
+}
+
 static int lock_run(const struct config *c, int run, struct settings_fds *fds, char *error)
 {
     char pid[32] = "";
@@ -228,14 +251,8 @@ static int lock_run(const struct config *c, int run, struct settings_fds *fds, c
         settings_error(error, "flag -rundir: %s/lock is no lock file; remove it, or choose another -rundir", c->rundir);
         return SC_ESYS;
     }
-    if (flock(fds->lock, LOCK_EX | LOCK_NB) != 0) {
-        ssize_t n = read(fds->lock, pid, sizeof(pid) - 1);
-        pid[n > 0 ? n : 0] = '\0';
-        pid[strspn(pid, "0123456789")] = '\0';
-        settings_error(error, "another shardcap (pid %s) runs in %s; stop it, or choose another -rundir", pid,
-                       c->rundir);
-        return SC_EEXIST;
-    }
+    if (flock(fds->lock, LOCK_EX | LOCK_NB) != 0)
+        return taken(c, fds->lock, error);
     int n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
     if (ftruncate(fds->lock, 0) != 0 || pwrite(fds->lock, pid, (size_t)n, 0) != n)
         return failed(error, "flag -rundir: cannot write the lock in", c->rundir, "");

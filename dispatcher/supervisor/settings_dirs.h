@@ -13,6 +13,9 @@ int dirs_open_data(struct config *config, struct settings_fds *fds, char *error)
  * line. */
 int dirs_open_run(struct config *config, bool temp, struct settings_fds *fds, char *error);
 
+/* Creates nothing: SC_EEXIST with a line if another instance runs in config->rundir now, else SC_OK. */
+int dirs_check_free(const struct config *config, char *error);
+
 void dirs_remove_temp(const struct config *config);
 
 #endif

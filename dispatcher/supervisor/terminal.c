@@ -3,6 +3,7 @@
 #include "dispatcher/supervisor/terminal.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +31,17 @@ struct terminal {
     char watching[512];
 };
 
+/* A terminal that was stopped (Ctrl-S), or a pipe that nobody reads, must not stop us. */
+static bool takes(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT);
+}
+
 static void put(const struct terminal *t, const char *text)
 {
+    if (!takes(t->fd))
+        return;
     /* a terminal that is gone takes nothing */
     if (write(t->fd, text, strlen(text)) < 0)
         return;
@@ -135,7 +145,7 @@ void terminal_tick(struct terminal *t, const struct totals *totals, uint64_t mem
 
 void terminal_saved(struct terminal *t, const char *path)
 {
-    if (!t->paths)
+    if (!t->paths || !takes(STDOUT_FILENO))
         return;
     wipe(t);
     printf("%s/%s\n", t->config->datadir, path);

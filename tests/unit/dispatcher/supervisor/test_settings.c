@@ -29,6 +29,12 @@ static void test_outputs(void **state)
     refused(FLAGS(with("summary", in("none/s.json"))), EXIT_FAILED, "-summary", "none/s.json: No such file");
     assert_int_equal(check(FLAGS(with("summary", in("s.json")))), SC_OK);
     assert_int_equal(check(FLAGS("-summary=/dev/null")), SC_OK);
+    refused(FLAGS(with("datadir", in("file/below/it"))), EXIT_FAILED, "-datadir", "Not a directory");
+    refused(FLAGS("-datadir=/proc/self/data"), EXIT_FAILED, "-datadir", "/proc/self");
+    assert_int_equal(check(FLAGS(with("datadir", in("new/a/b/")))), SC_OK);
+    assert_int_equal(check(FLAGS("-datadir=new")), SC_OK);
+    assert_int_equal(check(FLAGS("-datadir=.")), SC_OK);
+    assert_int_equal(entries(in("new")), 0);
     refused(FLAGS("-prometheusx.listen-address=::1:80"), EXIT_USAGE, "-prometheusx.listen-address", "::1:80");
 }
 
@@ -136,6 +142,13 @@ static void test_who_the_user_is(void **state)
     setenv("SUDO_GID", "1001", 1);
     assert_int_equal(check(NO_FLAGS), SC_OK);
     assert_true(config.uid == 1000 && config.gid == 1001);
+    assert_int_equal(chown(in("data"), 0, 1001), 0); /* root's: the caller of sudo could not write there .. */
+    assert_int_equal(check(NO_FLAGS), SC_OK);
+    assert_int_equal(config.uid, 0);
+    assert_int_equal(chmod(in("data"), 0775), 0); /* .. unless it may */
+    assert_int_equal(check(NO_FLAGS), SC_OK);
+    assert_int_equal(config.uid, 1000);
+    assert_int_equal(chown(in("data"), 1234, 2345), 0);
     static const char *const nonsense[] = {"-1", "4294967295", "99999999999", "1x", "", " 1"};
     for (size_t i = 0; i < sizeof(nonsense) / sizeof(*nonsense); i++) {
         setenv("SUDO_UID", nonsense[i], 1);
