@@ -228,6 +228,40 @@ static void stalled_clients(void **state)
     assert_true(open > 0);
 }
 
+/* One that asks and does not read its answer is the oldest at last, too, and gets no more than is on its way. */
+static void stalled_reader(void **state)
+{
+    (void)state;
+    static char bytes[1 << 16];
+    static const char request[] = "GET /large HTTP/1.1\r\n\r\n";
+    int small = 4096, idle[HTTP_CONNECTIONS];
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    large_body = 12 << 20; /* more than the kernel buffers */
+    assert_int_equal(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+    turn(20);
+    for (int i = 0; i < HTTP_CONNECTIONS; i++) {
+        idle[i] = dial();
+        turn(3);
+    }
+    size_t got = 0;
+    ssize_t n = 1;
+    for (int i = 0; i < 100 * TURNS_MAX && n != 0; i++) {
+        evloop_turn(loop, n < 0 ? NS_PER_MS : 0);
+        n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (n > 0)
+            got += (size_t)n;
+        else if (n < 0 && errno != EAGAIN)
+            break;
+    }
+    assert_true(n <= 0 && (n == 0 || errno != EAGAIN));
+    assert_true(got > 0 && got < large_body);
+    (void)close(fd);
+    for (int i = 0; i < HTTP_CONNECTIONS; i++)
+        (void)close(idle[i]);
+}
+
 static void clients_that_leave(void **state)
 {
     (void)state;
@@ -253,6 +287,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_answer_in_pieces, set_up, tear_down),
         cmocka_unit_test_setup_teardown(byte_by_byte, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stalled_clients, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(stalled_reader, set_up, tear_down),
         cmocka_unit_test_setup_teardown(clients_that_leave, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("hub/http", tests, NULL, NULL);
