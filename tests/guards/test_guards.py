@@ -85,8 +85,8 @@ class Guard(unittest.TestCase):
 
     def test_clang_tidy(self):
         for check, text in (
-                ("bugprone-sizeof-expression", "#include <string.h>\n\nvoid f(char *p);\nvoid f(char *p)\n{\n"
-                                               "    memset(p, 0, sizeof(p));\n}\n"),
+                ("bugprone-sizeof-expression", "unsigned long f(const int *p);\nunsigned long f(const int *p)\n{\n"
+                                               "    return sizeof(p) / sizeof(*p);\n}\n"),
                 ("clang-analyzer-unix.Malloc", "#include <stdlib.h>\n\nint f(void);\nint f(void)\n{\n"
                                                "    int *p = malloc(sizeof *p);\n    return p ? 1 : 0;\n}\n"),
                 ("clang-analyzer-core.NullDereference", "int f(int *p);\nint f(int *p)\n{\n    if (!p)\n"
