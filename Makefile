@@ -10,7 +10,7 @@ SHELL := /bin/bash
 PACKAGES := gcc make libc6-dev libpcap-dev libevent-dev libnanomsg-dev libjansson-dev zlib1g-dev libcap-dev \
 	libseccomp-dev
 PACKAGES_TEST := libcmocka-dev python3 tshark tcpdump nanomsg-utils iproute2 curl clang valgrind binutils tar
-PACKAGES_DEV := clang clang-format clang-tidy cppcheck python3 binutils
+PACKAGES_DEV := clang libclang-rt-14-dev clang-format clang-tidy cppcheck python3 binutils
 
 ifeq ($(origin CC),default)
 CC := gcc
