@@ -96,7 +96,7 @@ static uint32_t write_record(const struct savers *s, uint8_t *out, const struct 
     at = put32(at, incl);
     at = put32(at, rec->wire_len);
     memcpy(at, p->hdr, rec->hdr_len);
-    anonymize_header(&s->anonymizer, at, rec->hdr_len, p->frame.l3_off, p->frame.l4_off);
+    anonymize_header(&s->anonymizer, rec->linktype, at, rec->hdr_len, p->frame.l3_off, p->frame.l4_off);
     memset(at + copied, 0, incl - copied);
     return RECORD_HEAD + incl;
 }

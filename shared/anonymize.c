@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Masks addresses in a header copy so that nothing left in it gives a masked bit back: not the checksums, not an option
- * or an extension header that repeats an address. Failure policy: none needed; what cannot be parsed inside the header
- * is wiped rather than kept. */
+ * or an extension header that repeats an address, not a link address that it can be made of. What is wiped never
+ * depends on a masked bit, or the wiping would tell it. Failure policy: none needed; what cannot be parsed inside the
+ * header is wiped rather than kept. */
 #include "shared/anonymize.h"
 
 #include <string.h>
+
+#include "shared/frame.h"
 
 enum { IP4_HEADER = 20, IP6_HEADER = 40, TCP_HEADER = 20, AH_FIXED = 12, PROTO_AH = 51 };
 
@@ -22,19 +25,27 @@ static bool exempt(const struct anonymizer *a, const uint8_t *addr, unsigned len
     return false;
 }
 
-/* Masks len (4 or 16) address bytes in place; a mapped one as the IPv4 address in it. */
-static void mask(const struct anonymizer *a, uint8_t *addr, unsigned len)
+static bool is_6to4(const uint8_t *addr)
+{
+    return addr[0] == 0x20 && addr[1] == 0x02;
+}
+
+/* Masks len (4 or 16) address bytes in place; a mapped one as the IPv4 address in it. The /48 of 6to4 (RFC 3056) is a
+ * whole IPv4 address, which loses its last byte; Teredo, NAT64, ISATAP and IPv4-compatible addresses have no more than
+ * 16 bits of an IPv4 address in front of bit 48. Returns false if the address is exempt. */
+static bool mask(const struct anonymizer *a, uint8_t *addr, unsigned len)
 {
     if (len == 16 && is_mapped(addr)) {
         addr += 12;
         len = 4;
     }
     if (exempt(a, addr, len))
-        return;
+        return false;
     if (len == 4)
         addr[3] = 0;
     else
-        memset(addr + 6, 0, 10);
+        memset(addr + (is_6to4(addr) ? 5 : 6), 0, is_6to4(addr) ? 11 : 10);
+    return true;
 }
 
 void anonymize_ip(const struct anonymizer *a, struct ipaddr *ip)
@@ -47,8 +58,59 @@ void anonymize_key(const struct anonymizer *a, struct flowkey *key)
 {
     if (a->mode != ANONYMIZE_NETBLOCK)
         return;
-    mask(a, key->addr[0], key->addr_len);
-    mask(a, key->addr[1], key->addr_len);
+    struct flowkey masked = *key;
+    mask(a, masked.addr[0], masked.addr_len);
+    mask(a, masked.addr[1], masked.addr_len);
+    flowkey_make(key, masked.addr_len, masked.addr[0], masked.port[0], masked.addr[1], masked.port[1]);
+}
+
+/* ---- link layer ---- */
+
+/* Which ends of a packet are masked. */
+struct hidden {
+    bool src, dst;
+};
+
+static void wipe_if(bool hidden, uint8_t *at, uint32_t n)
+{
+    if (hidden)
+        memset(at, 0, n);
+}
+
+/* The link address of a masked end goes, all of it: an interface identifier can be made of it (EUI-64, RFC 4291 A), it
+ * can be made of the IP address (multicast, RFC 1112 and 2464; container bridges; tunnels, whose link address is an
+ * IPv4 address), and it finds the same host again in files of other addresses. */
+static void link_header(struct hidden hidden, int linktype, uint8_t *link, uint32_t len)
+{
+    enum { MAC = 6, SLL_ADDRESS = 6, SLL_HEADER = 16, SLL2_ADDRESS = 12, SLL2_HEADER = 20, COOKED_ADDRESS = 8 };
+    switch (linktype) {
+    case LINKTYPE_NULL: /* these have no addresses */
+    case LINKTYPE_LOOP:
+    case LINKTYPE_PPP:
+    case LINKTYPE_RAW:
+    case LINKTYPE_IPV4:
+    case LINKTYPE_IPV6:
+        return;
+    case LINKTYPE_ETHERNET:
+        if (len < 2 * MAC)
+            break;
+        wipe_if(hidden.dst, link, MAC);
+        wipe_if(hidden.src, link + MAC, MAC);
+        return;
+    case LINKTYPE_LINUX_SLL: /* the sender's alone */
+        if (len < SLL_HEADER)
+            break;
+        wipe_if(hidden.src, link + SLL_ADDRESS, COOKED_ADDRESS);
+        return;
+    case LINKTYPE_LINUX_SLL2:
+        if (len < SLL2_HEADER)
+            break;
+        wipe_if(hidden.src, link + SLL2_ADDRESS, COOKED_ADDRESS);
+        return;
+    default:
+        break;
+    }
+    memset(link, 0, len);
 }
 
 /* ---- IPv4 ---- */
@@ -86,14 +148,13 @@ static void wipe_ip4_options(uint8_t *options, uint32_t len)
     }
 }
 
-static void ip4_header(const struct anonymizer *a, uint8_t *ip, uint32_t len)
+static struct hidden ip4_header(const struct anonymizer *a, uint8_t *ip, uint32_t len)
 {
     uint32_t header = (uint32_t)(ip[0] & 15) * 4;
     if (header < IP4_HEADER || header > len)
         header = IP4_HEADER; /* nonsense: all behind it is wiped */
     bool valid = checksum(ip, header) == 0;
-    mask(a, ip + 12, 4);
-    mask(a, ip + 16, 4);
+    struct hidden hidden = {mask(a, ip + 12, 4), mask(a, ip + 16, 4)};
     wipe_ip4_options(ip + IP4_HEADER, header - IP4_HEADER);
     /* Between header and TCP there can be an authentication header, whose end is a MAC over the addresses. */
     uint32_t kept = ip[9] == PROTO_AH ? header + AH_FIXED : header;
@@ -105,6 +166,7 @@ static void ip4_header(const struct anonymizer *a, uint8_t *ip, uint32_t len)
         ip[10] = (uint8_t)(sum >> 8);
         ip[11] = (uint8_t)sum;
     }
+    return hidden;
 }
 
 /* ---- IPv6 ---- */
@@ -158,11 +220,15 @@ static void ip6_extensions(uint8_t *ext, uint32_t len, unsigned protocol)
     memset(ext + off, 0, len - off);
 }
 
-static void ip6_header(const struct anonymizer *a, uint8_t *ip, uint32_t len)
+static struct hidden ip6_header(const struct anonymizer *a, uint8_t *ip, uint32_t len)
 {
-    mask(a, ip + 8, 16);
-    mask(a, ip + 24, 16);
+    struct hidden hidden = {mask(a, ip + 8, 16), mask(a, ip + 24, 16)};
+    if (hidden.src || hidden.dst) { /* a flow label may be an unkeyed hash of the addresses (RFC 6437, appendix A) */
+        ip[1] &= 0xf0;
+        ip[2] = ip[3] = 0;
+    }
     ip6_extensions(ip + IP6_HEADER, len - IP6_HEADER, ip[6]);
+    return hidden;
 }
 
 /* ---- TCP ---- */
@@ -212,7 +278,8 @@ static void tcp_header(uint8_t *tcp, uint32_t len)
     }
 }
 
-void anonymize_header(const struct anonymizer *a, uint8_t *hdr, uint32_t len, uint32_t l3_off, uint32_t l4_off)
+void anonymize_header(const struct anonymizer *a, int linktype, uint8_t *hdr, uint32_t len, uint32_t l3_off,
+                      uint32_t l4_off)
 {
     if (a->mode != ANONYMIZE_NETBLOCK)
         return;
@@ -222,13 +289,15 @@ void anonymize_header(const struct anonymizer *a, uint8_t *hdr, uint32_t len, ui
     }
     uint8_t *ip = hdr + l3_off;
     uint32_t ip_len = l4_off - l3_off;
+    struct hidden hidden;
     if (ip[0] >> 4 == 4 && ip_len >= IP4_HEADER) {
-        ip4_header(a, ip, ip_len);
+        hidden = ip4_header(a, ip, ip_len);
     } else if (ip[0] >> 4 == 6 && ip_len >= IP6_HEADER) {
-        ip6_header(a, ip, ip_len);
+        hidden = ip6_header(a, ip, ip_len);
     } else {
-        memset(ip, 0, len - l3_off);
+        memset(hdr, 0, len);
         return;
     }
+    link_header(hidden, linktype, hdr, l3_off);
     tcp_header(hdr + l4_off, len - l4_off);
 }

@@ -20,9 +20,12 @@ def netblock(address):
     return packed[:3] + b"\0" if len(packed) == 4 else packed[:6] + bytes(10)
 
 
-def anonymized(data, l3, l4):
-    """netblock on a plain header: addresses masked, IPv4 checksum recomputed if it was valid, TCP checksum 0."""
+def anonymized(data, l3, l4, linktype=pcapgen.ETHERNET):
+    """netblock on a plain header without exempt addresses: addresses masked (also those of the link), IPv4 checksum
+    recomputed if it was valid, TCP checksum and flow label 0."""
     data = bytearray(data)
+    link = {pcapgen.ETHERNET: (0, 12), pcapgen.SLL: (6, 8), pcapgen.SLL2: (12, 8)}.get(linktype, (0, 0))
+    data[link[0]:sum(link)] = bytes(link[1])
     if data[l3] >> 4 == 4:
         head = l3 + (data[l3] & 15) * 4
         valid = pcapgen.checksum(bytes(data[l3:head])) == 0
@@ -31,6 +34,7 @@ def anonymized(data, l3, l4):
         if valid:
             data[l3 + 10:l3 + 12] = struct.pack(">H", pcapgen.checksum(bytes(data[l3:head])))
     else:
+        data[l3 + 1:l3 + 4] = bytes([data[l3 + 1] & 0xF0, 0, 0])
         data[l3 + 14:l3 + 24] = bytes(10)
         data[l3 + 30:l3 + 40] = bytes(10)
     data[l4 + 16:l4 + 18] = b"\0\0"
@@ -47,7 +51,7 @@ def records(packets, snaplen=SNAPLEN, anonymize=False):
         assert end <= caplen, "the generator is to give dropped packets a cause"
         head = p.data[:end]
         if anonymize:
-            head = anonymized(head, p.l3, p.l4)
+            head = anonymized(head, p.l3, p.l4, p.linktype)
         out.append((p.ts, p.wire_len, (head + bytes(caplen - end))[:min(caplen, header_len)]))
     return header_len, out
 
