@@ -89,7 +89,7 @@ def difference(path, test):
         status, _, err = family.run("-read", path, f"-datadir={work}/data", f"-rundir={work}/run",
                                     f"-summary={work}/summary.json", "-uuid.source=hash", "-shards=1",
                                     "-maxheadersize=65535", "-flowtimeout=800000h", "-captureduration=800000h",
-                                    "-syncinterval=0")
+                                    "-syncinterval=0", "-maxheap=64MB", "-ringsize=1MB")
         last = err.strip().splitlines()[-1:] or [""]
         if status == 1 and not readable(path):
             return None
@@ -100,8 +100,11 @@ def difference(path, test):
         summary = json.loads((work / "summary.json").read_text())
         if summary["packets"]["delivered"] != summary["packets"]["saved"] + sum(summary["drops"].values()):
             return f"the counters do not balance: {summary}"
+        found = strictpcap.tree(work / "data")
+        if family.SANITIZED:  # what is saved does not depend on the build: here it only has to be well-formed
+            return None
         left = flows_of(tshark(path))
-        for name, saved in strictpcap.tree(work / "data").items():
+        for name, saved in found.items():
             rows = collections.Counter((r.ts, r.wire_len) for r in saved.records)
             l4 = saved.snaplen - 60
             ports = sorted(struct.unpack_from(">HH", saved.records[0].data, l4))
@@ -128,7 +131,8 @@ class Corpora(unittest.TestCase):
             found = dict(zip(files, pool.map(lambda p: difference(p, self), files)))
         wrong = {f"{p.parent.name}/{p.name}": text for p, text in found.items() if text is not None}
         self.assertEqual({n: t for n, t in wrong.items() if n not in EXCEPTIONS}, {})
-        self.assertEqual([n for n in EXCEPTIONS if n not in wrong], [], "exceptions that are none any more")
+        if not family.SANITIZED:
+            self.assertEqual([n for n in EXCEPTIONS if n not in wrong], [], "exceptions that are none any more")
 
 
 if __name__ == "__main__":

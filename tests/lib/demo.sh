@@ -50,6 +50,7 @@ fi
 work=$3
 
 PATH=$PATH:/usr/sbin:/sbin
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work/www"' EXIT
 mkdir "$work/www"
 head -c 2000 /dev/zero >"$work/www/small"
 head -c 50000000 /dev/zero >"$work/www/large"
@@ -95,5 +96,3 @@ wait_for "51 files" fifty_one
 kill -TERM $capture
 wait $capture
 cat "$work/log"
-
-rm -rf "$work/www"

@@ -31,6 +31,7 @@ LIMITS = {"not_tcp", "tunnel", "frag_noninitial", "filtered", "capture_limit", "
 # The family confines itself, which a leak check at exit cannot live with.
 SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:disable_coredump=1",
               "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1", "TSAN_OPTIONS": "halt_on_error=1"}
+SANITIZED = b"libasan.so" in (BIN / "shardcap").read_bytes() if (BIN / "shardcap").exists() else False
 SANITIZER_WORDS = re.compile(r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error:|UndefinedBehavior")
 
 
