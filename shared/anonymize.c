@@ -11,12 +11,6 @@
 
 enum { IP4_HEADER = 20, IP6_HEADER = 40, TCP_HEADER = 20, AH_FIXED = 12, PROTO_AH = 51 };
 
-static bool is_mapped(const uint8_t *addr)
-{
-    static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    return memcmp(addr, prefix, sizeof(prefix)) == 0;
-}
-
 static bool exempt(const struct anonymizer *a, const uint8_t *addr, unsigned len)
 {
     for (uint32_t i = 0; i < a->exempt_count; i++)
@@ -35,7 +29,7 @@ static bool is_6to4(const uint8_t *addr)
  * 16 bits of an IPv4 address in front of bit 48. Returns false if the address is exempt. */
 static bool mask(const struct anonymizer *a, uint8_t *addr, unsigned len)
 {
-    if (len == 16 && is_mapped(addr)) {
+    if (len == 16 && ipaddr_is_mapped(addr)) {
         addr += 12;
         len = 4;
     }

@@ -8,7 +8,7 @@
 
 #include "shared/err.h"
 
-static bool is_mapped(const uint8_t *addr)
+bool ipaddr_is_mapped(const uint8_t addr[16])
 {
     static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     return memcmp(addr, prefix, sizeof(prefix)) == 0;
@@ -34,7 +34,7 @@ bool flowkey_make(struct flowkey *out, unsigned addr_len, const uint8_t *src, ui
 {
     if (addr_len == 4)
         return make(out, 4, src, sport, dst, dport);
-    if (is_mapped(src) && is_mapped(dst))
+    if (ipaddr_is_mapped(src) && ipaddr_is_mapped(dst))
         return make(out, 4, src + 12, sport, dst + 12, dport);
     return make(out, 16, src, sport, dst, dport);
 }
@@ -69,21 +69,27 @@ const char *flowkey_format(const struct flowkey *key, char out[FLOWKEY_TEXT])
     return out;
 }
 
+void ipaddr_set(struct ipaddr *out, const uint8_t *bytes, unsigned len)
+{
+    if (len == 16 && ipaddr_is_mapped(bytes)) {
+        bytes += 12;
+        len = 4;
+    }
+    memset(out, 0, sizeof(*out));
+    memcpy(out->bytes, bytes, len);
+    out->len = (uint8_t)len;
+}
+
 int ipaddr_parse(const char *text, struct ipaddr *out)
 {
+    uint8_t bytes[16];
     memset(out, 0, sizeof(*out));
-    if (inet_pton(AF_INET, text, out->bytes) == 1) {
-        out->len = 4;
-        return SC_OK;
-    }
-    if (inet_pton(AF_INET6, text, out->bytes) != 1)
+    if (inet_pton(AF_INET, text, bytes) == 1)
+        ipaddr_set(out, bytes, 4);
+    else if (inet_pton(AF_INET6, text, bytes) == 1)
+        ipaddr_set(out, bytes, 16);
+    else
         return SC_EFORMAT;
-    out->len = 16;
-    if (is_mapped(out->bytes)) {
-        memmove(out->bytes, out->bytes + 12, 4);
-        memset(out->bytes + 4, 0, 12);
-        out->len = 4;
-    }
     return SC_OK;
 }
 

@@ -43,7 +43,11 @@ static inline unsigned flowkey_shard(uint64_t hash, unsigned shards)
 #define FLOWKEY_TEXT 110
 const char *flowkey_format(const struct flowkey *key, char out[FLOWKEY_TEXT]);
 
-/* Text to address, IPv4-mapped folded to 4 bytes. Returns SC_OK or SC_EFORMAT. */
+/* True for 16 bytes of the form ::ffff:a.b.c.d: the IPv4 address is the last four. */
+bool ipaddr_is_mapped(const uint8_t addr[16]);
+/* An address of len (4 or 16) bytes, IPv4-mapped folded to 4. */
+void ipaddr_set(struct ipaddr *out, const uint8_t *bytes, unsigned len);
+/* Text to address, likewise. Returns SC_OK or SC_EFORMAT. */
 int ipaddr_parse(const char *text, struct ipaddr *out);
 bool ipaddr_equal(const struct ipaddr *a, const struct ipaddr *b);
 
