@@ -42,7 +42,7 @@ program_hub := shardcap-hub
 program_ctl := shardcapctl
 program_shard := shardcap-shard
 
-libs_supervisor := -levent_core -ljansson -lcap
+libs_supervisor := -levent_core -lcap
 libs_capture := -lpcap -levent_core -lcap -lseccomp
 libs_hub := -lnanomsg -levent -ljansson -lcap -lseccomp
 libs_ctl := -lnanomsg
