@@ -23,7 +23,7 @@
 #include "shared/flowkey.h"
 #include "shared/uuid.h"
 
-#define ARENA_LAYOUT 1
+#define ARENA_LAYOUT 2
 #define ARENA_NONE UINT32_MAX
 #define ARENA_BLOCK 256u
 #define ARENA_DISPATCHERS 8
@@ -55,8 +55,6 @@ struct flow {
     uint32_t generation;               /* moves each time the slot is used anew */
     uint32_t syn_seq;                  /* sequence number of the SYN that opened it, if FLOW_WIRE_SYN */
     uint32_t birth;                    /* for the policy: orders the generations of a key, modulo 2^32 */
-    uint32_t suffix;                   /* for the policy: n of <uuid>.n */
-    uint64_t dropped;                  /* for the policy: packets of this flow that are counted under a cause already */
     uint16_t hdr_len;                  /* header length of the flow: bytes kept of each record */
     uint16_t linktype;
     uint8_t stage;     /* enum flow_stage */
@@ -64,7 +62,7 @@ struct flow {
     uint8_t wire;      /* FLOW_WIRE_ bits */
     uint8_t flags;     /* FLOW_FINISHED, the rest is the policy's */
     uint32_t if_index; /* interface of the first packet */
-    uint8_t zero[20];
+    uint8_t zero[32];
 };
 _Static_assert(sizeof(struct flow) == 192, "three cache lines; ARENA_LAYOUT moves with any change");
 
