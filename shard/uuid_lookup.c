@@ -77,10 +77,9 @@ static struct question question(const struct flowkey *key, unsigned local, uint3
 /* True if the answer's address is ours: equal, or its mapped form. */
 static bool same_addr(const struct inet_diag_msg *m, const __be32 have[4], const uint8_t *want, unsigned len)
 {
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     const uint8_t *bytes = (const uint8_t *)have;
     if (len == 4 && m->idiag_family == AF_INET6)
-        return memcmp(bytes, mapped, 12) == 0 && memcmp(bytes + 12, want, 4) == 0;
+        return ipaddr_is_mapped(bytes) && memcmp(bytes + 12, want, 4) == 0;
     return memcmp(bytes, want, len) == 0;
 }
 
@@ -141,7 +140,6 @@ int uuid_lookup_ask(struct uuid_lookup *l, const struct flowkey *key, uint32_t i
         return err;
     out->cookie = (uint64_t)m.id.idiag_cookie[1] << 32 | m.id.idiag_cookie[0];
     out->closing = state_closing(m.idiag_state);
-    out->local_low = local == 1; /* the loop has moved on by one */
     out->read = clock->wall(clock->ctx);
     return SC_OK;
 }

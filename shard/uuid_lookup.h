@@ -26,7 +26,6 @@ void uuid_lookup_free(struct uuid_lookup *l); /* NULL is fine */
 struct uuid_answer {
     uint64_t cookie;
     bool closing;     /* the socket has sent or received a FIN, or is in TIME_WAIT */
-    bool local_low;   /* key.addr[0] is the local side */
     struct wall read; /* the clock after the answer was read: it holds for packets captured up to here */
 };
 

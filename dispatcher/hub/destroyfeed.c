@@ -12,7 +12,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "shared/flowevent.h"
 #include "shared/log.h"
 
 /* An event takes 1,280 bytes of buffer: room for 12,000 of them where the limit of the system allows. */
@@ -26,20 +25,6 @@ struct destroyfeed {
     int fd;
 };
 
-static void set_addr(struct ipaddr *out, int family, const __be32 words[4])
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    const uint8_t *bytes = (const uint8_t *)words;
-    memset(out, 0, sizeof(*out));
-    if (family == AF_INET6 && memcmp(bytes, mapped, sizeof(mapped)) == 0)
-        bytes += sizeof(mapped); /* a dual-stack socket */
-    else if (family == AF_INET6)
-        out->len = 16;
-    if (out->len == 0)
-        out->len = 4;
-    memcpy(out->bytes, bytes, out->len);
-}
-
 static bool all_zero(const struct ipaddr *a)
 {
     for (unsigned i = 0; i < a->len; i++)
@@ -51,11 +36,11 @@ static bool all_zero(const struct ipaddr *a)
 static void on_socket(struct destroyfeed *d, const struct inet_diag_msg *m)
 {
     struct flowevent ev = {.kind = FLOWEVENT_OPEN, .has_id = true, .destroyed = true};
-    char line[FLOWEVENT_TEXT];
     if (m->idiag_family != AF_INET && m->idiag_family != AF_INET6)
         return;
-    set_addr(&ev.src, m->idiag_family, m->id.idiag_src);
-    set_addr(&ev.dst, m->idiag_family, m->id.idiag_dst);
+    unsigned len = m->idiag_family == AF_INET ? 4 : 16; /* a dual-stack socket has mapped addresses */
+    ipaddr_set(&ev.src, (const uint8_t *)m->id.idiag_src, len);
+    ipaddr_set(&ev.dst, (const uint8_t *)m->id.idiag_dst, len);
     if (all_zero(&ev.dst) || ev.src.len != ev.dst.len)
         return; /* a listener, or never connected */
     ev.sport = ntohs(m->id.idiag_sport);
@@ -68,10 +53,8 @@ static void on_socket(struct destroyfeed *d, const struct inet_diag_msg *m)
     if (uuid_from_cookie(&ev.uuid, d->s.prefix, cookie) != SC_OK)
         return;
     (void)flowkey_make(&ev.key, ev.src.len, ev.src.bytes, ev.sport, ev.dst.bytes, ev.dport);
-    int n = flowevent_format(&ev, line, sizeof(line));
     counter_add(&d->s.counters->destroyed, 1);
-    if (n > 0)
-        d->s.on_line(d->s.ctx, line, (size_t)n);
+    d->s.on_event(d->s.ctx, &ev);
 }
 
 static void on_datagram(struct destroyfeed *d, const uint8_t *bytes, size_t len)

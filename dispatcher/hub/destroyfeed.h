@@ -6,11 +6,10 @@
 #ifndef HUB_DESTROYFEED_H
 #define HUB_DESTROYFEED_H
 
-#include <stddef.h>
-
 #include "shared/clock.h"
 #include "shared/counters.h"
 #include "shared/evloop.h"
+#include "shared/flowevent.h"
 
 struct destroyfeed;
 
@@ -19,8 +18,8 @@ struct destroyfeed_setup {
     const struct clock *clock;
     const char *prefix;        /* of the UUIDs; stays the caller's */
     struct hub_page *counters; /* destroyed, destroy_overruns */
-    /* One FlowEvent line, without newline: Event 0 with "Source":"destroy", Timestamp = when it was read */
-    void (*on_line)(void *ctx, const char *line, size_t len);
+    /* An open event that is `destroyed`; its time is when it was read */
+    void (*on_event)(void *ctx, const struct flowevent *ev);
     void *ctx;
 };
 

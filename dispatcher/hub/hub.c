@@ -93,11 +93,11 @@ static void on_event_too_long(void *ctx)
     note_bad(h, FLOWEVENT_TOOLONG);
 }
 
-static void on_destroyed(void *ctx, const char *line, size_t len)
+static void on_destroyed(void *ctx, const struct flowevent *ev)
 {
     struct hub *h = ctx;
     struct publish_receipt r;
-    (void)publish_line(h->publish, line, len, now(h), &r); /* our own line: cannot be refused */
+    (void)publish_event(h->publish, ev, now(h), &r); /* our own: cannot be refused */
 }
 
 static void on_message(void *ctx, const void *request, size_t len, struct text *answer)

@@ -99,6 +99,19 @@ static enum publish_result refuse(struct publish *p, enum flowevent_bad bad, str
     return PUBLISH_REFUSED;
 }
 
+/* Journal, then page. line is the event in the form that travels. */
+static enum publish_result take(struct publish *p, const struct flowevent *ev, const char *line, size_t len,
+                                struct mono now, struct publish_receipt *receipt)
+{
+    unsigned shard = flowkey_shard(flowkey_hash(&ev->key, p->s.hash_key), p->s.shards);
+    if (journal_append(p->s.journal, shard, now, line, len, &receipt->seq) != SC_OK)
+        return refuse(p, FLOWEVENT_TOOLONG, receipt);
+    receipt->shard = shard;
+    counter_add(&p->s.counters->events, 1);
+    add_to_page(p, shard, receipt->seq, line, len);
+    return PUBLISH_DONE;
+}
+
 enum publish_result publish_line(struct publish *p, const char *line, size_t len, struct mono now,
                                  struct publish_receipt *receipt)
 {
@@ -115,13 +128,18 @@ enum publish_result publish_line(struct publish *p, const char *line, size_t len
     }
     char text[FLOWEVENT_TEXT];
     line = travelling_form(line, &len, &ev, text);
-    unsigned shard = flowkey_shard(flowkey_hash(&ev.key, p->s.hash_key), p->s.shards);
-    if (journal_append(p->s.journal, shard, now, line, len, &receipt->seq) != SC_OK)
+    return take(p, &ev, line, len, now, receipt);
+}
+
+enum publish_result publish_event(struct publish *p, const struct flowevent *ev, struct mono now,
+                                  struct publish_receipt *receipt)
+{
+    char text[FLOWEVENT_TEXT];
+    *receipt = (struct publish_receipt){.bad = FLOWEVENT_GOOD};
+    int n = flowevent_format(ev, text, sizeof(text));
+    if (n < 0)
         return refuse(p, FLOWEVENT_TOOLONG, receipt);
-    receipt->shard = shard;
-    counter_add(&p->s.counters->events, 1);
-    add_to_page(p, shard, receipt->seq, line, len);
-    return PUBLISH_DONE;
+    return take(p, ev, text, (size_t)n, now, receipt);
 }
 
 void publish_flush(struct publish *p)

@@ -45,6 +45,10 @@ struct publish_receipt {
 enum publish_result publish_line(struct publish *p, const char *line, size_t len, struct mono now,
                                  struct publish_receipt *receipt);
 
+/* The same for an event of our own that has an ID: nothing is parsed. */
+enum publish_result publish_event(struct publish *p, const struct flowevent *ev, struct mono now,
+                                  struct publish_receipt *receipt);
+
 /* Counts a line that its source had to refuse before parsing (too long). */
 void publish_count_bad(struct publish *p, enum flowevent_bad bad);
 
