@@ -37,7 +37,7 @@ struct busfeed *busfeed_new(const struct busfeed_deps *deps, char error[BUS_ERRO
     f->sub = bus_connect(BUS_SUB, path, error);
     if (!f->sub)
         goto failed;
-    if (bus_path(path, deps->rundir, "ctl.sock") != SC_OK) {
+    if (bus_replay_path(path, deps->rundir) != SC_OK) {
         snprintf(error, BUS_ERROR, "the path of -rundir is too long for a socket");
         goto failed;
     }

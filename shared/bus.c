@@ -262,6 +262,11 @@ int bus_shard_path(char out[BUS_PATH], const char *rundir, unsigned shard)
     return path_below(out, rundir, name);
 }
 
+int bus_replay_path(char out[BUS_PATH], const char *rundir)
+{
+    return path_below(out, rundir, "bus/replay.sock");
+}
+
 int bus_path(char out[BUS_PATH], const char *rundir, const char *name)
 {
     return path_below(out, rundir, name);

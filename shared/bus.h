@@ -56,6 +56,7 @@ int bus_page_parse(const void *bytes, size_t len, struct bus_page *out) SC_MUST_
 /* Paths below rundir. Return SC_OK or SC_ETOOLONG (a unix socket path has 107 bytes). */
 #define BUS_PATH 108
 int bus_shard_path(char out[BUS_PATH], const char *rundir, unsigned shard); /* bus/NN.sock */
+int bus_replay_path(char out[BUS_PATH], const char *rundir);                /* bus/replay.sock */
 int bus_path(char out[BUS_PATH], const char *rundir, const char *name);     /* ctl.sock, events.sock, inject.sock */
 
 #endif

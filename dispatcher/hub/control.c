@@ -7,8 +7,7 @@
 
 #include "shared/bus.h"
 
-static const char usage[] =
-    "error usage: uuid.open {json} | {json} | status [table] | replay <shard> <epoch> <from-seq>\n";
+static const char usage[] = "error usage: uuid.open {json} | {json} | status [table]\n";
 
 struct span {
     const char *at;
@@ -151,12 +150,14 @@ static void events(struct control *c, struct span rest, struct mono now, struct 
     }
 }
 
-static void replay(struct control *c, struct span words, struct mono now, struct text *answer)
+void control_replay(struct control *c, const void *request, size_t len, struct mono now, struct text *answer)
 {
+    struct span words = {request, len};
     uint64_t shard, epoch, from;
-    (void)next_word(&words);
+    struct span command = next_word(&words);
     struct span w1 = next_word(&words), w2 = next_word(&words), w3 = next_word(&words);
-    if (!number(w1, &shard) || !number(w2, &epoch) || !number(w3, &from) || trim(words).len > 0) {
+    if (!is(command, "replay") || !number(w1, &shard) || !number(w2, &epoch) || !number(w3, &from) ||
+        trim(words).len > 0) {
         text_printf(answer, "error usage: replay <shard> <epoch> <from-seq>\n");
         return;
     }
@@ -192,8 +193,6 @@ void control_answer(struct control *c, const void *request, size_t len, struct m
     struct span argument = trim(words);
     if (rest.len == 0 && is(command, "status") && (argument.len == 0 || is(argument, "table")))
         c->status(c->ctx, argument.len > 0, answer);
-    else if (rest.len == 0 && is(command, "replay"))
-        replay(c, line, now, answer);
     else
         text_add(answer, usage, sizeof usage - 1);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The commands of ctl.sock and inject.sock: a message in, an answer out. Knows nothing of sockets. */
+ * What ctl.sock, inject.sock and the shards' bus/replay.sock are told and answer: a message in, an answer out. Knows
+ * nothing of sockets. Only the shards are told events as they came: ctl.sock, which people may open, never answers with
+ * an address. */
 #ifndef HUB_CONTROL_H
 #define HUB_CONTROL_H
 
@@ -28,9 +30,11 @@ struct control {
  *   uuid.open {json}, or bare JSON lines   one answer line per event line: "ok shard=3 seq=17", "ok" (a close event
  *                                          without an ID), "error <reason>: text"
  *   status [table]                         JSON, or "fine" or "degraded" on a line and a table for people
- *   replay <shard> <epoch> <from-seq>      one bus page
  *   anything else                          "error usage: ..."
  * Events are in the journal when this returns. answer is appended to; it may be NULL (inject.sock). */
 void control_answer(struct control *c, const void *request, size_t len, struct mono now, struct text *answer);
+
+/* Answers a shard: "replay <shard> <epoch> <from-seq>" with one bus page, anything else with "error usage: ...". */
+void control_replay(struct control *c, const void *request, size_t len, struct mono now, struct text *answer);
 
 #endif

@@ -100,10 +100,13 @@ static void on_destroyed(void *ctx, const struct flowevent *ev)
     (void)publish_event(h->publish, ev, now(h), &r); /* our own: cannot be refused */
 }
 
-static void on_message(void *ctx, const void *request, size_t len, struct text *answer)
+static void on_message(void *ctx, enum ports_door door, const void *request, size_t len, struct text *answer)
 {
     struct hub *h = ctx;
-    control_answer(&h->control, request, len, now(h), answer);
+    if (door == PORTS_REPLAY)
+        control_replay(&h->control, request, len, now(h), answer);
+    else
+        control_answer(&h->control, request, len, now(h), answer);
 }
 
 static void on_status(void *ctx, bool table, struct text *out)

@@ -6,6 +6,7 @@
 #include "dispatcher/hub/ports.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,63 +19,73 @@
 
 #define MESSAGES_PER_TURN 64
 
+/* A socket that takes messages in. */
+struct door {
+    struct ports *ports;
+    enum ports_door which;
+    struct bus *bus;
+    struct evsource *source;
+};
+
 struct ports {
     struct bus *pub[SHARDS_MAX];
     unsigned shards;
-    struct bus *ctl, *inject;
-    struct evsource *ctl_source, *inject_source;
+    struct door door[PORTS_DOORS];
     ports_handler *handler;
     void *ctx;
     struct text answer;
     struct log_limit limit;
 };
 
-static void complain(struct ports *p, const char *what)
+static const struct {
+    const char *name;
+    enum bus_kind kind;
+    bool private; /* 0600 */
+} doors[PORTS_DOORS] = {
+    [PORTS_CTL] = {"ctl.sock", BUS_REP, false},
+    [PORTS_INJECT] = {"inject.sock", BUS_PULL, false},
+    [PORTS_REPLAY] = {"bus/replay.sock", BUS_REP, true},
+};
+
+static void complain(struct ports *p, const char *what, const char *name)
 {
     const struct clock *clock = clock_system();
     unsigned long suppressed;
     if (log_allow(&p->limit, clock->mono(clock->ctx), &suppressed))
-        log_warn("%s error=%s suppressed=%lu", what, strerror(errno), suppressed);
+        log_warn("%s socket=%s error=%s suppressed=%lu", what, name, strerror(errno), suppressed);
 }
 
-static void on_ctl(void *ctx)
+static void answer_to(struct door *d, const void *request, size_t len)
 {
-    struct ports *p = ctx;
-    void *bytes;
-    size_t len;
-    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
-        int rc = bus_recv(p->ctl, &bytes, &len);
-        if (rc != SC_OK) {
-            if (rc != SC_EAGAIN)
-                complain(p, "cannot receive from ctl.sock");
-            return;
-        }
+    struct ports *p = d->ports;
+    text_clear(&p->answer);
+    p->handler(p->ctx, d->which, request, len, &p->answer);
+    if (p->answer.failed) {
         text_clear(&p->answer);
-        p->handler(p->ctx, bytes, len, &p->answer);
-        bus_free(bytes);
-        if (p->answer.failed) {
-            text_clear(&p->answer);
-            text_printf(&p->answer, "error memory: the answer is too large\n");
-        }
-        /* SC_EAGAIN: the one who asked has gone. */
-        if (bus_send(p->ctl, p->answer.data, p->answer.len) == SC_ESYS)
-            complain(p, "cannot answer on ctl.sock");
+        text_printf(&p->answer, "error memory: the answer is too large\n");
     }
+    /* SC_EAGAIN: the one who asked has gone. */
+    if (bus_send(d->bus, p->answer.data, p->answer.len) == SC_ESYS)
+        complain(p, "cannot answer", doors[d->which].name);
 }
 
-static void on_inject(void *ctx)
+static void on_message(void *ctx)
 {
-    struct ports *p = ctx;
+    struct door *d = ctx;
+    struct ports *p = d->ports;
     void *bytes;
     size_t len;
     for (int i = 0; i < MESSAGES_PER_TURN; i++) {
-        int rc = bus_recv(p->inject, &bytes, &len);
+        int rc = bus_recv(d->bus, &bytes, &len);
         if (rc != SC_OK) {
             if (rc != SC_EAGAIN)
-                complain(p, "cannot receive from inject.sock");
+                complain(p, "cannot receive", doors[d->which].name);
             return;
         }
-        p->handler(p->ctx, bytes, len, NULL);
+        if (doors[d->which].kind == BUS_REP)
+            answer_to(d, bytes, len);
+        else
+            p->handler(p->ctx, d->which, bytes, len, NULL);
         bus_free(bytes);
     }
 }
@@ -108,13 +119,9 @@ static int bind_all(struct ports *p, const char *rundir, char error[BUS_ERROR])
         rc = bus_shard_path(path, rundir, i);
         rc = bind_at(&p->pub[i], BUS_PUB, rc, path, 1, error);
     }
-    if (rc == SC_OK) {
-        rc = bus_path(path, rundir, "ctl.sock");
-        rc = bind_at(&p->ctl, BUS_REP, rc, path, 0, error);
-    }
-    if (rc == SC_OK) {
-        rc = bus_path(path, rundir, "inject.sock");
-        rc = bind_at(&p->inject, BUS_PULL, rc, path, 0, error);
+    for (unsigned i = 0; rc == SC_OK && i < PORTS_DOORS; i++) {
+        rc = bus_path(path, rundir, doors[i].name);
+        rc = bind_at(&p->door[i].bus, doors[i].kind, rc, path, doors[i].private, error);
     }
     return rc;
 }
@@ -133,12 +140,16 @@ struct ports *ports_new(struct evloop *loop, const char *rundir, unsigned shards
         ports_free(p);
         return NULL;
     }
-    p->ctl_source = evloop_on_readable(loop, bus_fd(p->ctl), on_ctl, p);
-    p->inject_source = evloop_on_readable(loop, bus_fd(p->inject), on_inject, p);
-    if (!p->ctl_source || !p->inject_source) {
-        (void)snprintf(error, BUS_ERROR, "out of memory");
-        ports_free(p);
-        return NULL;
+    for (unsigned i = 0; i < PORTS_DOORS; i++) {
+        struct door *d = &p->door[i];
+        d->ports = p;
+        d->which = (enum ports_door)i;
+        d->source = evloop_on_readable(loop, bus_fd(d->bus), on_message, d);
+        if (!d->source) {
+            (void)snprintf(error, BUS_ERROR, "out of memory");
+            ports_free(p);
+            return NULL;
+        }
     }
     return p;
 }
@@ -147,10 +158,10 @@ void ports_free(struct ports *p)
 {
     if (!p)
         return;
-    evsource_remove(p->ctl_source);
-    evsource_remove(p->inject_source);
-    bus_close(p->ctl);
-    bus_close(p->inject);
+    for (unsigned i = 0; i < PORTS_DOORS; i++) {
+        evsource_remove(p->door[i].source);
+        bus_close(p->door[i].bus);
+    }
     for (unsigned i = 0; i < p->shards; i++)
         bus_close(p->pub[i]);
     text_free(&p->answer);
@@ -160,5 +171,5 @@ void ports_free(struct ports *p)
 void ports_send(struct ports *p, unsigned shard, const void *bytes, size_t len)
 {
     if (bus_send(p->pub[shard], bytes, len) == SC_ESYS)
-        complain(p, "cannot send a page of events");
+        complain(p, "cannot send a page of events", "bus");
 }

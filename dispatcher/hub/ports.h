@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The hub's nanomsg sockets below -rundir: one PUB per shard, ctl.sock and inject.sock. Open them only after the
- * process has been confined. A peer can make nanomsg abort the process; that is why the hub is one of its own. */
+ * The hub's nanomsg sockets below -rundir: one PUB per shard and replay.sock in bus/, which only shards may open, and
+ * ctl.sock and inject.sock for people. Open them only after the process has been confined. A peer can make nanomsg
+ * abort the process; that is why the hub is one of its own. */
 #ifndef HUB_PORTS_H
 #define HUB_PORTS_H
 
@@ -12,8 +13,11 @@
 
 struct ports;
 
-/* Takes one message from ctl.sock (answer is to be filled) or inject.sock (answer is NULL). */
-typedef void ports_handler(void *ctx, const void *request, size_t len, struct text *answer);
+/* Where a message came in. */
+enum ports_door { PORTS_CTL, PORTS_INJECT, PORTS_REPLAY, PORTS_DOORS };
+
+/* Takes one message; answer is to be filled, and is NULL for inject.sock. */
+typedef void ports_handler(void *ctx, enum ports_door door, const void *request, size_t len, struct text *answer);
 
 /* Binds everything; makes the directory bus/ if it is not there. NULL on failure with a text in error. */
 struct ports *ports_new(struct evloop *loop, const char *rundir, unsigned shards, ports_handler *handler, void *ctx,

@@ -295,7 +295,7 @@ static int choose_rundir(struct config *c, char *error, int *status_r)
         else
             snprintf(c->rundir, sizeof(c->rundir), "/tmp/shardcap-%u", (unsigned)geteuid());
     }
-    if (strlen(c->rundir) + sizeof("/inject.sock") > sizeof(((struct sockaddr_un *)NULL)->sun_path))
+    if (strlen(c->rundir) + sizeof("/bus/replay.sock") > sizeof(((struct sockaddr_un *)NULL)->sun_path))
         return refuse(error, status_r, EXIT_USAGE,
                       "flag -rundir: a socket below %s would have a path of more than 107 bytes; choose a shorter one",
                       c->rundir);

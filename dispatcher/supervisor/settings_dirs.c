@@ -372,11 +372,14 @@ int dirs_open_run(struct config *c, bool temp, struct settings_fds *fds, char *e
 void dirs_remove_temp(const struct config *c)
 {
     static const char *const names[] = {"ctl.sock", "inject.sock", "events.sock", "lock"};
+    static const char replay[] = "bus/replay.sock";
     char path[CONFIG_PATH + 32];
     for (unsigned i = 0; i < c->shards; i++) {
         snprintf(path, sizeof(path), "%s/bus/%02u.sock", c->rundir, i);
         unlink(path);
     }
+    snprintf(path, sizeof(path), "%s/%s", c->rundir, replay);
+    unlink(path);
     snprintf(path, sizeof(path), "%s/bus", c->rundir);
     rmdir(path);
     for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {

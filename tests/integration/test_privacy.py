@@ -413,6 +413,7 @@ class NetblockLive(Live):
         run.until(lambda: run.metric("pcap_tcpinfohandler_bad_events_total") >= 14, "bad events are counted")
         self.send([g.Flow(1, client=self.CLIENT4, server="10.77.0.1").packet(0).data])  # a flow that nobody names
         said += [self.request(run, "status"), self.request(run, "status table")]
+        said += [self.request(run, f"replay {shard} 0 0") for shard in (0, 1)]  # that is the shards' own socket
         said += [run.get(page)[1].encode() for page in ("/", "/metrics", "/healthz", "/readyz")]
         self.assertEqual(run.stop(), 0, run.log)
         self.assertGreaterEqual(run.summary()["files"], 10)

@@ -224,6 +224,15 @@ static const char *ask(struct fixture *f, const char *request)
     return ask_bytes(f, request, strlen(request));
 }
 
+static const char *ask_as_shard(struct fixture *f, const char *request, struct mono now)
+{
+    text_clear(&f->answer);
+    control_replay(&f->control, request, strlen(request), now, &f->answer);
+    assert_false(f->answer.failed);
+    text_add(&f->answer, "", 1);
+    return f->answer.data;
+}
+
 static void starts(const char *text, const char *with)
 {
     if (strncmp(text, with, strlen(with)) != 0)
@@ -287,18 +296,10 @@ static void control_usage(void **state)
         "help",
         "statusx",
         "status now",
-        "replay",
-        "replay 0",
-        "replay 0 1",
-        "replay 0 1 2 3",
-        "replay -1 1 1",
-        "replay 0x1 1 1",
-        "replay 4 1 1",
-        "replay a b c",
+        "replay 0 0 0", /* for shards only, elsewhere */
         "uuid.open",
         "STATUS",
         "status\nstatus",
-        "replay 18446744073709551616 1 1",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         starts(ask(f, wrong[i]), "error usage: ");
@@ -312,7 +313,7 @@ static void control_usage(void **state)
     starts(ask(f, " status \r\n"), "{\"ready\":true}");
 }
 
-static void control_replay(void **state)
+static void replay(void **state)
 {
     struct fixture *f = *state;
     unsigned shard;
@@ -321,18 +322,34 @@ static void control_replay(void **state)
     (void)ask(f, good_line);
     char request[64];
     (void)snprintf(request, sizeof request, "replay %u %d 2", shard, EPOCH);
-    starts(ask(f, request), "77 2 1\n{");
+    starts(ask_as_shard(f, request, noon), "77 2 1\n{");
+    starts(ask(f, request), "error usage: ");
     (void)snprintf(request, sizeof request, "replay %u %d 3", shard, EPOCH);
-    assert_string_equal(ask(f, request), "77 3 0\n");
+    assert_string_equal(ask_as_shard(f, request, noon), "77 3 0\n");
     (void)snprintf(request, sizeof request, "replay %u 5 3", shard);
-    starts(ask(f, request), "77 1 2\n{");
+    starts(ask_as_shard(f, request, noon), "77 1 2\n{");
     assert_int_equal(counter_get(&counters.replays), 3);
     /* A minute later they are history. */
-    text_clear(&f->answer);
     struct mono later = {noon.ns + 61 * NS_PER_SEC};
-    control_answer(&f->control, request, strlen(request), later, &f->answer);
-    assert_int_equal(f->answer.len, 7);
-    assert_memory_equal(f->answer.data, "77 3 0\n", 7);
+    assert_string_equal(ask_as_shard(f, request, later), "77 3 0\n");
+
+    static const char *const wrong[] = {"",
+                                        "replay",
+                                        "replay 0",
+                                        "replay 0 1",
+                                        "replay 0 1 2 3",
+                                        "replay -1 1 1",
+                                        "replay 0x1 1 1",
+                                        "replay 4 1 1",
+                                        "replay a b c",
+                                        "replay 18446744073709551616 1 1",
+                                        "status",
+                                        good_line};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        starts(ask_as_shard(f, wrong[i], noon), "error usage: ");
+        assert_int_equal(lines_in(f->answer.data), 1);
+    }
+    assert_int_equal(journal_next_seq(f->journal, shard), 3);
 }
 
 static void control_answers_are_bounded(void **state)
@@ -359,7 +376,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(control_events, set_up, tear_down),
         cmocka_unit_test_setup_teardown(control_inject_has_no_answer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(control_usage, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(control_replay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(replay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(control_answers_are_bounded, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("hub/publish+control", tests, NULL, NULL);

@@ -60,10 +60,10 @@ static void test_socket_paths_have_107_bytes(void **state)
     (void)state;
     memset(name, 'r', sizeof(name));
     name[0] = '/';
-    name[95] = '\0'; /* and /inject.sock makes 107 */
+    name[91] = '\0'; /* and /bus/replay.sock makes 107 */
     assert_int_equal(check(FLAGS(with("rundir", name))), SC_OK);
-    name[95] = 'r';
-    name[96] = '\0';
+    name[91] = 'r';
+    name[92] = '\0';
     refused(FLAGS(with("rundir", name)), EXIT_USAGE, "-rundir", "107");
 }
 
