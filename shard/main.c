@@ -242,6 +242,8 @@ static int shard_main(void)
     pid_t parent = getppid();
     (void)prctl(PR_SET_NAME, "shardcap-shard"); /* exec by fd may have left a number */
     log_init("shard", -1, LOG_INFO_LEVEL, LOG_TEXT);
+    log_never_block(true);
+    log_wipe_status();
     int status = member_join(&f.m, PROTO_FD, parent);
     if (status == EXIT_DONE)
         status = open_lookup(&f);

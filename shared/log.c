@@ -2,15 +2,20 @@
  * Log lines of all processes on one stderr. A line is at most PIPE_BUF bytes and goes out in one write(2), so lines of
  * several processes never mix; what is longer is cut and ends in "...". Control bytes are escaped here once more, so
  * that a message is one line whatever it holds.
- * Failure policy: a line that cannot be written is lost; logging never stops a process. */
+ * Failure policy: a line that cannot be written is lost, and counted in the next one that can; after log_never_block
+ * nobody who stops reading (Ctrl-S, a pager) stops the process. */
 #include "shared/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES PIPE_BUF /* pipe(7): a write up to this size is atomic */
@@ -28,7 +33,11 @@ static struct {
     void (*before)(void *ctx);
     void (*after)(void *ctx);
     void *hook_ctx;
-} logger = {.process = "shardcap", .slot = -1, .level = LOG_INFO_LEVEL};
+    bool impatient;      /* what cannot be written at once is dropped */
+    bool own;            /* stderr is a description of our own, which we made non-blocking */
+    const char *wipe;    /* before each line: takes away another process's status line */
+    atomic_ulong unread; /* lines dropped since the last one that went out; threads log, too */
+} logger = {.process = "shardcap", .slot = -1, .level = LOG_INFO_LEVEL, .wipe = ""};
 
 void log_init(const char *process, int slot, enum log_level level, enum log_format format)
 {
@@ -36,6 +45,38 @@ void log_init(const char *process, int slot, enum log_level level, enum log_form
     logger.slot = slot;
     logger.level = level;
     logger.format = format;
+}
+
+/* A description that nobody shares with us, so that its O_NONBLOCK is nobody else's. A file and a socket stay as they
+ * are: the one never blocks, the other cannot be opened anew. */
+static bool own_stderr(void)
+{
+    struct stat st;
+    if (fstat(STDERR_FILENO, &st) != 0 || !(S_ISFIFO(st.st_mode) || isatty(STDERR_FILENO)))
+        return false;
+    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool done = dup2(fd, STDERR_FILENO) == STDERR_FILENO;
+    close(fd);
+    return done;
+}
+
+void log_never_block(bool on)
+{
+    int flags = fcntl(STDERR_FILENO, F_GETFL);
+    logger.impatient = on;
+    if (on && flags >= 0 && !(flags & O_NONBLOCK))
+        logger.own = own_stderr();
+    else if (!on && logger.own && flags >= 0)
+        (void)fcntl(STDERR_FILENO, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+void log_wipe_status(void)
+{
+    const char *kind = getenv("TERM");
+    if (isatty(STDERR_FILENO) && !(kind && strcmp(kind, "dumb") == 0))
+        logger.wipe = "\r\033[K";
 }
 
 bool log_debug_enabled(void)
@@ -140,6 +181,7 @@ static void compose(struct line *l, enum severity sev, const char *message)
     l->len = 0;
     l->cut = false;
     l->end = sizeof l->bytes - strlen(tail) - 3;
+    put_text(l, logger.wipe);
     put_text(l, head);
     if (json)
         put_message_json(l, message);
@@ -150,6 +192,45 @@ static void compose(struct line *l, enum severity sev, const char *message)
     l->end = sizeof l->bytes;
     put_text(l, dots);
     put_text(l, tail);
+}
+
+/* poll(2) says so for terminals and sockets; a pipe that it calls writable takes PIPE_BUF bytes unless another process
+ * is faster, which O_NONBLOCK covers. */
+static bool takes_now(void)
+{
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT);
+}
+
+static bool write_all(const char *bytes, size_t len)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t n = write(STDERR_FILENO, bytes + done, len - done);
+        if (n > 0)
+            done += (size_t)n;
+        else if (n == 0 || errno != EINTR)
+            return done > 0; /* what is torn was at least begun */
+    }
+    return true;
+}
+
+static void write_line(const struct line *l)
+{
+    unsigned long unread = logger.impatient && !takes_now() ? ULONG_MAX : atomic_exchange(&logger.unread, 0);
+    if (unread == ULONG_MAX) {
+        atomic_fetch_add(&logger.unread, 1);
+        return;
+    }
+    if (unread > 0) {
+        char message[96];
+        struct line note;
+        (void)snprintf(message, sizeof message, "log lines were dropped: nobody read them lines=%lu", unread);
+        compose(&note, SEV_WARN, message);
+        (void)write_all("\n", 1); /* the last one may be torn */
+        (void)write_all(note.bytes, note.len);
+    }
+    if (!write_all(l->bytes, l->len))
+        atomic_fetch_add(&logger.unread, unread + 1);
 }
 
 static void emit(enum severity sev, const char *fmt, va_list args) SC_PRINTF(2, 0);
@@ -164,15 +245,7 @@ static void emit(enum severity sev, const char *fmt, va_list args)
 
     if (logger.before)
         logger.before(logger.hook_ctx);
-    for (size_t done = 0; done < line.len;) {
-        ssize_t n = write(STDERR_FILENO, line.bytes + done, line.len - done);
-        if (n > 0)
-            done += (size_t)n;
-        else if (n < 0 && errno == EINTR)
-            continue;
-        else
-            break;
-    }
+    write_line(&line);
     if (logger.after)
         logger.after(logger.hook_ctx);
     errno = saved_errno;

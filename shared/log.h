@@ -31,6 +31,15 @@ bool log_debug_enabled(void);
  * NULL, NULL = none. */
 void log_set_hooks(void (*before)(void *ctx), void (*after)(void *ctx), void *ctx);
 
+/* From now on a line that cannot be written at once is dropped and counted, and the next one that can says how many:
+ * a terminal stopped by Ctrl-S, or a pipe that nobody reads, stops no process. Children inherit the descriptor. false:
+ * lines wait for their reader again (the default). */
+void log_never_block(bool on);
+
+/* For a child of shardcap: where stderr is a terminal, each line takes the place of the status line that the supervisor
+ * draws there and draws again within a second. */
+void log_wipe_status(void);
+
 /* Escapes control bytes, quotes, backslashes and non-ASCII as \xNN, cuts after 64 source bytes ("..." then
  * follows). Always NUL-terminates. Returns out. */
 #define LOG_QUOTED (64 * 4 + 4)

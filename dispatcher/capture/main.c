@@ -280,6 +280,8 @@ int main(int argc, char **argv)
     pid_t parent = getppid();
     (void)prctl(PR_SET_NAME, "shardcap-dispatcher"); /* cut to 15; exec by fd may have left a number */
     log_init("dispatcher", -1, LOG_INFO_LEVEL, LOG_TEXT);
+    log_never_block(true);
+    log_wipe_status();
     d.control = (struct control){.sock = PROTO_FD, .clock = clock_system()};
     if (readlink("/proc/self/exe", d.program, sizeof d.program - 1) < 0)
         (void)snprintf(d.program, sizeof d.program, "shardcap-dispatcher");

@@ -304,6 +304,8 @@ int hub_run(int attach_fd)
     struct hub h = {.attach_fd = attach_fd, .clock = clock_system()};
     pid_t parent = getppid();
     log_init("hub", -1, LOG_INFO_LEVEL, LOG_TEXT);
+    log_never_block(true);
+    log_wipe_status();
     int status = attach(&h);
     h.page = (struct page_source){&h.pages, parent};
     if (status == EXIT_DONE)

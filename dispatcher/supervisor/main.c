@@ -88,8 +88,10 @@ static int run(struct config *config)
         log_info("listening on %s", fds.url);
     struct terminal *terminal = terminal_new(STDERR_FILENO, config, fds.url);
     hide();
+    log_never_block(true);
     status = supervisor_run(config, &memory, &fds, terminal, &reason);
     terminal_free(terminal);
+    log_never_block(false); /* what follows is the result, and nobody waits for us any more */
     status = report(config, &memory, seconds_since(start), status);
     settings_close(&fds, config);
     if (reason)

@@ -133,6 +133,34 @@ class AtATerminal(unittest.TestCase):
         self.assertEqual(len(list(t.datadir.rglob("*.pcap.gz"))), 1)
         self.assertFalse([p for p in t.work.rglob("*.part") if p.is_file()])
 
+    def test_ctrl_s_stops_the_screen_and_nothing_else(self):
+        """While nobody can see anything a shard dies, is replaced, and files are written."""
+        t = self.start("-interface=veth0", "-log.level=debug")
+        t.until(STATUS)
+        os.write(t.master, b"\x13")
+        server = traffic.Server(self, self.a)
+
+        def shards():
+            return [pid for pid, name in family.children_of(t.process.pid) if name == "shardcap-shard"]
+        for round_ in range(3):
+            victim = family.until(shards, "a shard is there")[0]
+            os.kill(victim, signal.SIGKILL)
+            family.until(lambda: shards() and victim not in shards(), "it is replaced while the screen stands still")
+            traffic.fetch(self.b, "10.77.0.1", server.port, 2000)
+        family.until(lambda: len(list(t.datadir.rglob("*.pcap.gz"))) == 3, "the files are there")
+        os.write(t.master, b"\x11")
+        t.until(r"files 3 packets")
+        t.ctrl_c()
+        self.assertEqual(t.wait(), 0, t.text)
+
+    def test_lines_of_children_take_the_place_of_the_status_line(self):
+        t = self.start("-interface=veth0")
+        t.until(STATUS)
+        self.a.ip("link", "set", "veth0", "down")
+        t.until(r"\r\x1b\[K\S+Z (INFO|WARNING) dispatcher interface veth0")
+        t.ctrl_c()
+        self.assertEqual(t.wait(), 0, t.text)
+
     def test_no_control_bytes_where_there_is_no_terminal(self):
         a, _ = netns.pair(self)
         run = family.Family(self, "-interface=veth0", "-uuid.source=hash", namespace=a.name).ready()

@@ -166,19 +166,8 @@ class Family:
     def children(self):
         """{program name: [pid, ...]} of the supervisor's children."""
         out = {}
-        pid = self.supervisor()
-        try:
-            tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
-            pids = [int(p) for task in tasks for p in (task / "children").read_text().split()]
-        except (FileNotFoundError, ProcessLookupError):
-            return out
-        for child in pids:
-            try:
-                name = pathlib.Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0].decode()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if name:
-                out.setdefault(os.path.basename(name), []).append(child)
+        for child, name in children_of(self.supervisor()):
+            out.setdefault(name, []).append(child)
         return out
 
     def supervisor(self):
@@ -232,6 +221,24 @@ class Family:
             if staging.is_dir():
                 out += [str(p) for p in staging.rglob("*") if p.is_file()]
         return out
+
+
+def children_of(pid):
+    """[(pid, program name)] of a process's children."""
+    try:
+        tasks = list(pathlib.Path(f"/proc/{pid}/task").iterdir())
+        pids = [int(p) for task in tasks for p in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    out = []
+    for child in pids:
+        try:
+            name = pathlib.Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0].decode()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if name:
+            out.append((child, os.path.basename(name)))
+    return out
 
 
 def _kill(pid):

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -228,6 +229,38 @@ static void quoting(void **state)
     assert_int_equal(strlen(log_quote(zeros, 65, out)), LOG_QUOTED - 1);
 }
 
+/* A pipe of one page that nobody reads: the writer goes on, and later says how much was not seen. */
+static void nobody_reads(void **state)
+{
+    (void)state;
+    static char out[65536];
+    enum { LINES = 300 };
+    catch_lines();
+    assert_true(fcntl(STDERR_FILENO, F_SETPIPE_SZ, 4096) >= 4096);
+    log_init("shardcap", -1, LOG_INFO_LEVEL, LOG_TEXT);
+    log_never_block(true);
+    bool alone = (fcntl(saved_stderr, F_GETFL) & O_NONBLOCK) == 0;
+    for (int i = 0; i < LINES; i++)
+        log_info("line %d", i);
+    ssize_t got = read(reader, out, sizeof out - 1);
+    assert_true(got > 0);
+    out[got] = '\0';
+    unsigned long seen = 0, dropped = 0;
+    for (char *p = out; (p = strstr(p, " INFO shardcap line ")); p++)
+        seen++;
+    assert_in_range(seen, 1, LINES - 1);
+    log_info("again");
+    log_never_block(false);
+    assert_int_equal(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0);
+    caught(out, sizeof out);
+    const char *note = strstr(out, "WARNING shardcap log lines were dropped: nobody read them lines=");
+    assert_non_null(note);
+    assert_int_equal(sscanf(strchr(note, '='), "=%lu", &dropped), 1);
+    assert_int_equal(seen + dropped, LINES);
+    assert_non_null(strstr(note, " INFO shardcap again\n"));
+    assert_true(alone);
+}
+
 static void rate_limit(void **state)
 {
     (void)state;
@@ -253,6 +286,7 @@ int main(void)
         cmocka_unit_test(hooks_frame_each_line),
         cmocka_unit_test(fatal_and_panic_exit),
         cmocka_unit_test(quoting),
+        cmocka_unit_test(nobody_reads),
         cmocka_unit_test(rate_limit),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
