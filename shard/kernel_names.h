@@ -17,8 +17,8 @@
 #define SHARD_KERNEL_NAMES_H
 
 #include "shard/saver.h"
-#include "shard/uuid_lookup.h"
 #include "shared/ring.h"
+#include "shared/uuid_lookup.h"
 
 #define KERNEL_ASKS_PER_SECOND 10000
 

@@ -9,12 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "shard/uuid_lookup.h"
 #include "shared/clock.h"
 #include "shared/config.h"
 #include "shared/counters.h"
 #include "shared/flowevent.h"
 #include "shared/sysops.h"
+#include "shared/uuid_lookup.h"
 
 struct shard_deps {
     const struct config *config;

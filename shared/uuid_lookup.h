@@ -7,8 +7,8 @@
  * mapped addresses; TIME_WAIT keeps the cookie; a SYN_RECV cookie was seen to differ from the established one.
  *
  * Failure policy: a question without an answer is SC_ENOENT; a kernel without sock_diag is found at start. */
-#ifndef SHARD_UUID_LOOKUP_H
-#define SHARD_UUID_LOOKUP_H
+#ifndef SHARED_UUID_LOOKUP_H
+#define SHARED_UUID_LOOKUP_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * NETLINK_SOCK_DIAG, one 4-tuple at a time (linux/inet_diag.h, sock_diag(7)).
  * Failure policy: see uuid_lookup.h. An answer that is not exactly what was asked for is no answer. */
-#include "shard/uuid_lookup.h"
+#include "shared/uuid_lookup.h"
 
 #include <errno.h>
 #include <linux/inet_diag.h>

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "shard/uuid_lookup.h"
+#include "shared/uuid_lookup.h"
 
 struct pair {
     int listener, client, server;
