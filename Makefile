@@ -45,7 +45,7 @@ program_shard := shardcap-shard
 libs_supervisor := -levent_core -lcap
 libs_capture := -lpcap -levent_core -lcap -lseccomp
 libs_hub := -lnanomsg -levent -ljansson -lcap -lseccomp
-libs_ctl := -lnanomsg
+libs_ctl := -lnanomsg -lz
 libs_shard := -lnanomsg -levent_core -ljansson -lz -lcap -lseccomp
 libs_all := -lnanomsg -levent -lpcap -ljansson -lz -lcap -lseccomp
 

@@ -16,7 +16,7 @@
 #include "shared/uuid.h"
 
 #define CONFIG_MAGIC 0x53434346u
-#define CONFIG_LAYOUT 2
+#define CONFIG_LAYOUT 3
 #define CONFIG_PATH 4096
 #define CONFIG_FILTER 4096
 #define SAVEFILES_MAX 256
@@ -67,6 +67,7 @@ struct config {
     enum log_level log_level;
     enum log_format log_format;
     enum sandbox_mode seccomp;
+    int64_t started_ns;          /* struct wall at the start, for people and `shardcapctl verify` */
     bool report_files;           /* shards send PROTO_SAVED: a person watches */
     struct siphash_key hash_key; /* getrandom; of tables and shard choice */
     mode_t umask;                /* of the caller */

@@ -41,7 +41,7 @@ static uint64_t minus(uint64_t a, uint64_t b)
 }
 
 /* A packet is first consumed, then dropped or published: what comes later is read first. */
-static void add_shard(struct totals *out, const struct shard_page *page)
+static void add_shard(struct totals *out, struct shard_totals *one, const struct shard_page *page)
 {
     const struct shard_counters *c = &page->c;
     uint64_t saved = read_in_order(&c->published), dropped = 0;
@@ -51,23 +51,32 @@ static void add_shard(struct totals *out, const struct shard_page *page)
         dropped += n;
     }
     uint64_t consumed = read_in_order(&c->consumed);
+    *one = (struct shard_totals){.saved = saved, .consumed = consumed, .buffered = minus(consumed, saved + dropped)};
     out->saved += saved;
     out->consumed += consumed;
-    out->buffered += minus(consumed, saved + dropped);
+    out->buffered += one->buffered;
     out->flows_started += counter_get(&c->flows_started);
     out->flows_saved += counter_get(&c->flows_saved);
     out->flows_live += counter_get(&c->flows_live);
     out->flows_unnamed += counter_get(&c->flows_unnamed);
     out->files += counter_get(&c->files);
     out->file_bytes += counter_get(&c->file_bytes);
+    out->salvaged_files += counter_get(&c->salvaged_files);
+    out->salvaged_packets += counter_get(&c->salvaged_packets);
+    out->removed_files += counter_get(&c->removed_files);
     out->budget_used += counter_get(&c->budget_used);
     out->budget_limit += counter_get(&c->budget_limit);
 }
 
-static void add_dispatcher(struct totals *out, const struct dispatcher_page *d, unsigned shard_count)
+static void add_dispatcher(struct totals *out, struct shard_totals *each, const struct dispatcher_page *d,
+                           unsigned shard_count)
 {
-    for (unsigned i = 0; i < shard_count && i < SHARDS_MAX; i++)
-        out->enqueued += read_in_order(&d->enqueued[i]);
+    for (unsigned i = 0; i < shard_count && i < SHARDS_MAX; i++) {
+        uint64_t enqueued = read_in_order(&d->enqueued[i]);
+        out->enqueued += enqueued;
+        if (each)
+            each[i].enqueued = enqueued;
+    }
     for (int i = 0; i < CAUSE_COUNT; i++)
         out->drops[i] += read_in_order(&d->drops[i]);
     out->delivered = read_in_order(&d->delivered);
@@ -81,15 +90,19 @@ static void add_dispatcher(struct totals *out, const struct dispatcher_page *d, 
     }
 }
 
-void totals_read(struct totals *out, const struct dispatcher_page *d, const struct shard_page *const *shards,
-                 unsigned shard_count)
+void totals_read_each(struct totals *out, struct shard_totals *each, const struct dispatcher_page *d,
+                      const struct shard_page *const *shards, unsigned shard_count)
 {
     memset(out, 0, sizeof *out);
-    for (unsigned i = 0; i < shard_count; i++)
+    for (unsigned i = 0; i < shard_count; i++) {
+        struct shard_totals one = {0};
         if (shards[i])
-            add_shard(out, shards[i]);
+            add_shard(out, &one, shards[i]);
+        if (each)
+            each[i] = one;
+    }
     if (d)
-        add_dispatcher(out, d, shard_count);
+        add_dispatcher(out, each, d, shard_count);
     out->in_ring = minus(out->enqueued, out->consumed);
     for (int i = 0; i < CAUSE_COUNT; i++) {
         if (cause_is_trouble((enum cause)i))
@@ -97,4 +110,10 @@ void totals_read(struct totals *out, const struct dispatcher_page *d, const stru
         else
             out->limits += out->drops[i];
     }
+}
+
+void totals_read(struct totals *out, const struct dispatcher_page *d, const struct shard_page *const *shards,
+                 unsigned shard_count)
+{
+    totals_read_each(out, NULL, d, shards, shard_count);
 }

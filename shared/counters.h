@@ -12,7 +12,7 @@
 #include "shared/flowevent.h"
 #include "shared/ring.h"
 
-#define COUNTERS_LAYOUT 2
+#define COUNTERS_LAYOUT 3
 #define SHARDS_MAX 64
 #define INTERFACES_MAX 64
 #define INTERFACE_NAME 16
@@ -106,6 +106,10 @@ struct shard_counters {
     counter adoptions;
     counter file_errors; /* failed file calls */
     counter blocks_lost; /* blocks that did not check at adoption */
+    /* a predecessor family's files, found in staging at the start */
+    counter salvaged_files, salvaged_packets; /* published; in none of the counts above */
+    counter aside_files;                      /* that no file could be made of: set aside */
+    counter removed_files, removed_bytes;     /* published files that -keep or -maxdisk has removed */
 };
 
 #define SHARD_PAGE_MAGIC 0x53435047u
@@ -192,7 +196,13 @@ struct totals {
     uint64_t lost, limits; /* sums of drops by class; kernel drops are not in it */
     uint64_t kernel_received, kernel_dropped;
     uint64_t flows_started, flows_saved, flows_live, flows_unnamed, files, file_bytes;
+    uint64_t salvaged_files, salvaged_packets, removed_files;
     uint64_t budget_used, budget_limit;
+};
+
+/* One shard's part of it. */
+struct shard_totals {
+    uint64_t saved, consumed, buffered, enqueued;
 };
 
 /* Reads against the way of the packets (published and drops, consumed, enqueued, the dispatcher's drops, delivered), so
@@ -200,5 +210,8 @@ struct totals {
  * d and single shards may be NULL (not there: zeros). */
 void totals_read(struct totals *out, const struct dispatcher_page *d, const struct shard_page *const *shards,
                  unsigned shard_count);
+/* The same; each[shard_count] gets what the sums were made of (NULL = not wanted). */
+void totals_read_each(struct totals *out, struct shard_totals *each, const struct dispatcher_page *d,
+                      const struct shard_page *const *shards, unsigned shard_count);
 
 #endif

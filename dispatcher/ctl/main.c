@@ -7,6 +7,7 @@
 #include "dispatcher/ctl/client.h"
 #include "dispatcher/ctl/inject.h"
 #include "dispatcher/ctl/status.h"
+#include "dispatcher/ctl/verify.h"
 #include "shared/proto.h"
 #include "shared/version.h"
 
@@ -15,6 +16,10 @@ static const char help[] =
     "  status              processes, packets, flows; exit status 1 when something is down\n"
     "  inject [-f FILE|-]  send FlowEvent lines (standard input by default), print one answer per line;\n"
     "                      exit status 1 if one was refused\n"
+    "  verify [-summary FILE] DATADIR\n"
+    "                      read every file of this run and hold the packets in them against the counters of the\n"
+    "                      running shardcap, or of a run that has written -summary FILE; exit status 1 if they\n"
+    "                      differ or a file is bad\n"
     "  version             version and commit of this program\n"
     "  help                this text\n"
     "-rundir DIR           where shardcap's sockets are; default: SHARDCAP_RUNDIR, else /run/shardcap for root, else\n"
@@ -60,6 +65,17 @@ static int inject(struct arguments *a, const char *rundir)
     return a->at < a->argc ? wrong("inject takes -f FILE only") : inject_command(rundir, file);
 }
 
+static int verify(struct arguments *a, const char *rundir)
+{
+    const char *summary = NULL;
+    if (option(a, "summary", &summary) < 0)
+        return wrong("-summary wants a file");
+    const char *datadir = next(a);
+    if (!datadir || datadir[0] == '-' || a->at < a->argc)
+        return wrong("verify wants [-summary FILE] and one directory");
+    return verify_command(rundir, summary, datadir);
+}
+
 static int plain_command(const char *command)
 {
     if (strcmp(command, "version") == 0 || strcmp(command, "-version") == 0 || strcmp(command, "--version") == 0) {
@@ -87,12 +103,15 @@ int main(int argc, char **argv)
     if (status >= 0)
         return a.at < argc ? wrong("one argument too many") : status;
     bool is_inject = strcmp(command, "inject") == 0;
-    if (!is_inject && strcmp(command, "status") != 0)
+    bool is_verify = strcmp(command, "verify") == 0;
+    if (!is_inject && !is_verify && strcmp(command, "status") != 0)
         return wrong("unknown command");
     char rundir[BUS_PATH];
     if (client_rundir(given, rundir) != SC_OK)
         return wrong("-rundir is too long: a socket's path has at most 107 bytes");
     if (is_inject)
         return inject(&a, rundir);
+    if (is_verify)
+        return verify(&a, rundir);
     return a.at < argc ? wrong("status takes no argument") : status_command(rundir);
 }

@@ -27,31 +27,9 @@ static void per_shard(const struct pages *p, struct text *out, const char *name,
 }
 
 struct snapshot {
-    struct {
-        uint64_t saved, consumed, buffered, enqueued;
-    } shard[SHARDS_MAX];
+    struct shard_totals shard[SHARDS_MAX];
     struct totals sum;
 };
-
-static uint64_t read_in_order(const counter *c)
-{
-    return atomic_load_explicit(c, memory_order_acquire); /* keeps the reads in the order of the source */
-}
-
-static void take_snapshot(struct snapshot *s, const struct pages *p)
-{
-    for (unsigned i = 0; i < p->config->shards; i++) {
-        const struct shard_counters *c = &p->shard[i]->c;
-        s->shard[i].saved = read_in_order(&c->published);
-        uint64_t out = s->shard[i].saved;
-        for (int cause = 0; cause < CAUSE_COUNT; cause++)
-            out += read_in_order(&c->drops[cause]);
-        uint64_t in = s->shard[i].consumed = read_in_order(&c->consumed);
-        s->shard[i].buffered = in > out ? in - out : 0;
-        s->shard[i].enqueued = read_in_order(&p->dispatcher->enqueued[i]);
-    }
-    totals_read(&s->sum, p->dispatcher, p->shard, p->config->shards);
-}
 
 static void packets(const struct pages *p, const struct snapshot *s, struct text *out)
 {
@@ -188,6 +166,17 @@ static void flows_and_files(const struct pages *p, const struct totals *t, struc
                   "Event dates too far off to name a directory.", metric_sum(p, OF_SHARD(date_replaced)));
     metric_single(out, "shardcap_file_errors_total", METRIC_COUNTER, "File calls that failed.",
                   metric_sum(p, OF_SHARD(file_errors)));
+    metric_single(out, "shardcap_salvaged_files_total", METRIC_COUNTER,
+                  "Files of a predecessor that were found unpublished at the start, and published.", t->salvaged_files);
+    metric_single(out, "shardcap_salvaged_packets_total", METRIC_COUNTER,
+                  "Packets in them; they are in none of the other counts.", t->salvaged_packets);
+    metric_single(out, "shardcap_aside_files_total", METRIC_COUNTER,
+                  "Files of a predecessor that nothing could be made of: set aside in staging.",
+                  metric_sum(p, OF_SHARD(aside_files)));
+    metric_single(out, "shardcap_removed_files_total", METRIC_COUNTER,
+                  "Published files that -keep or -maxdisk has removed.", t->removed_files);
+    metric_single(out, "shardcap_removed_bytes_total", METRIC_COUNTER, "Bytes of them.",
+                  metric_sum(p, OF_SHARD(removed_bytes)));
     metric_family(out, "shardcap_budget_bytes", METRIC_GAUGE, "Memory budget of the shard.");
     for (unsigned i = 0; i < p->config->shards; i++) {
         (void)snprintf(label, sizeof label, "shard=\"%u\",kind=\"limit\"", i);
@@ -270,7 +259,7 @@ static void bus(const struct pages *p, struct text *out)
 void metrics_own(const struct pages *pages, struct text *out)
 {
     struct snapshot s;
-    take_snapshot(&s, pages);
+    totals_read_each(&s.sum, s.shard, pages->dispatcher, pages->shard, pages->config->shards);
     packets(pages, &s, out);
     drops_and_rings(pages, &s.sum, out);
     interfaces(pages, out);

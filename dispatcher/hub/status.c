@@ -82,6 +82,8 @@ static void sums(const struct totals *t, struct text *out)
                 "\"flows\":{\"live\":%" PRIu64 ",\"unnamed\":%" PRIu64 ",\"started\":%" PRIu64 ",\"saved\":%" PRIu64
                 "},\n\"files\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\n",
                 t->flows_live, t->flows_unnamed, t->flows_started, t->flows_saved, t->files, t->file_bytes);
+    text_printf(out, "\"salvaged\":{\"files\":%" PRIu64 ",\"packets\":%" PRIu64 "},\"removed\":%" PRIu64 ",\n",
+                t->salvaged_files, t->salvaged_packets, t->removed_files);
 }
 
 const char *status_eventsocket(const struct pages *pages)
@@ -97,8 +99,9 @@ void status_json(const struct pages *pages, struct text *out)
     const struct hub_page *h = pages->hub;
     struct totals t;
     totals_read(&t, pages->dispatcher, pages->shard, pages->config->shards);
-    text_printf(out, "{\"version\":\"%s\",\"commit\":\"%s\",\"ready\":%s,\"draining\":%s,\n", version_text(),
-                version_commit(), get(&s->ready) ? "true" : "false", get(&s->draining) ? "true" : "false");
+    text_printf(out, "{\"version\":\"%s\",\"commit\":\"%s\",\"ready\":%s,\"draining\":%s,\"started\":%.3f,\n",
+                version_text(), version_commit(), get(&s->ready) ? "true" : "false",
+                get(&s->draining) ? "true" : "false", (double)pages->config->started_ns / (double)NS_PER_SEC);
     text_printf(out, "\"processes\":[");
     process(out, "dispatcher", &s->pid_dispatcher, &s->up_dispatcher, &s->restarts_dispatcher);
     text_printf(out, "},\n ");

@@ -50,9 +50,11 @@ static int report(const struct config *config, const struct memory *memory, doub
 {
     struct totals t;
     char error[FLAGS_ERROR];
+    const struct clock *clock = clock_system();
     totals_read(&t, memory->dispatcher, memory->shard, memory->shards);
     summary_table(stderr, &t, seconds, config);
-    if (config->summary[0] && summary_json(config->summary, &t, seconds, config, error) != SC_OK) {
+    if (config->summary[0] &&
+        summary_json(config->summary, &t, seconds, clock->wall(clock->ctx), config, error) != SC_OK) {
         log_error("%s", error);
         status = status ? status : EXIT_FAILED;
     }
@@ -79,6 +81,7 @@ static int run(struct config *config)
     const char *reason;
     int status = EXIT_FAILED;
     struct mono start = clock_system()->mono(clock_system()->ctx);
+    config->started_ns = clock_system()->wall(clock_system()->ctx).ns;
     if (settings_open(config, &fds, error, &status) != SC_OK || memory_create(&memory, config, error) != SC_OK) {
         log_error("%s", error);
         settings_close(&fds, config);

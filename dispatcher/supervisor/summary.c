@@ -44,7 +44,7 @@ void summary_table(FILE *out, const struct totals *t, double seconds, const stru
 }
 
 /* Numbers and names of ours only, so nothing needs an escape. NULL without memory; else the caller frees it. */
-static char *build(const struct totals *t, double seconds)
+static char *build(const struct totals *t, double seconds, struct wall started, struct wall ended)
 {
     char *text = NULL;
     size_t len;
@@ -61,8 +61,12 @@ static char *build(const struct totals *t, double seconds)
         }
     fprintf(out, "},\"flows\":{\"started\":%" PRIu64 ",\"saved\":%" PRIu64 "},\"files\":%" PRIu64 ",\"bytes\":%" PRIu64,
             t->flows_started, t->flows_saved, t->files, t->file_bytes);
-    fprintf(out, ",\"kernel\":{\"received\":%" PRIu64 ",\"dropped\":%" PRIu64 "},\"seconds\":%.3f}\n",
-            t->kernel_received, t->kernel_dropped, seconds);
+    fprintf(out, ",\"kernel\":{\"received\":%" PRIu64 ",\"dropped\":%" PRIu64 "},\"seconds\":%.3f", t->kernel_received,
+            t->kernel_dropped, seconds);
+    fprintf(out, ",\"salvaged\":{\"files\":%" PRIu64 ",\"packets\":%" PRIu64 "},\"removed\":%" PRIu64,
+            t->salvaged_files, t->salvaged_packets, t->removed_files);
+    fprintf(out, ",\"started\":%.3f,\"ended\":%.3f}\n", (double)started.ns / (double)NS_PER_SEC,
+            (double)ended.ns / (double)NS_PER_SEC);
     if (fclose(out) == 0)
         return text;
     free(text);
@@ -102,10 +106,11 @@ static int write_in_place(const char *path, const char *text)
     return rc | close(fd);
 }
 
-int summary_json(const char *path, const struct totals *t, double seconds, const struct config *config, char *error)
+int summary_json(const char *path, const struct totals *t, double seconds, struct wall ended,
+                 const struct config *config, char *error)
 {
     struct stat st;
-    char *text = build(t, seconds);
+    char *text = build(t, seconds, (struct wall){config->started_ns}, ended);
     errno = ENOMEM;
     int rc = -1;
     if (text)

@@ -27,7 +27,7 @@ FORBIDDEN = {
     "shardcap-dispatcher": ("libnanomsg", "libjansson", "libz."),
     "shardcap-hub": ("libpcap", "libz."),
     "shardcap-shard": ("libpcap",),
-    "shardcapctl": ("libpcap", "libz."),
+    "shardcapctl": ("libpcap",),
 }
 
 

@@ -19,6 +19,7 @@
 
 static char dir[64], path[96];
 static struct config config; /* live, nobody to give a file to */
+static const struct wall ended = {INT64_C(1700000013000000000)};
 
 static struct totals example(void)
 {
@@ -30,6 +31,9 @@ static struct totals example(void)
     t.flows_saved = 9;
     t.files = 9;
     t.file_bytes = 123456;
+    t.salvaged_files = 2;
+    t.salvaged_packets = 30;
+    t.removed_files = 4;
     return t;
 }
 
@@ -61,14 +65,17 @@ static void test_json_is_the_agreed_one(void **state)
     struct totals t = example();
     char error[FLAGS_ERROR];
     (void)state;
-    assert_int_equal(summary_json(path, &t, 12.5, &config, error), SC_OK);
+    config.started_ns = INT64_C(1700000000500000000);
+    assert_int_equal(summary_json(path, &t, 12.5, ended, &config, error), SC_OK);
     assert_string_equal(slurp(path), "{\"packets\":{\"delivered\":5120,\"saved\":5000,\"lost\":70},"
                                      "\"drops\":{\"ring_full\":70,\"not_tcp\":50},"
                                      "\"flows\":{\"started\":14,\"saved\":9},\"files\":9,\"bytes\":123456,"
-                                     "\"kernel\":{\"received\":5125,\"dropped\":5},\"seconds\":12.500}\n");
+                                     "\"kernel\":{\"received\":5125,\"dropped\":5},\"seconds\":12.500,"
+                                     "\"salvaged\":{\"files\":2,\"packets\":30},\"removed\":4,"
+                                     "\"started\":1700000000.500,\"ended\":1700000013.000}\n");
     /* and replaces what was there; no cause at all is {} */
     memset(&t, 0, sizeof(t));
-    assert_int_equal(summary_json(path, &t, 0, &config, error), SC_OK);
+    assert_int_equal(summary_json(path, &t, 0, ended, &config, error), SC_OK);
     assert_non_null(strstr(slurp(path), "\"drops\":{},"));
 }
 
@@ -86,7 +93,7 @@ static void test_json_follows_no_link(void **state)
     assert_true(fd >= 0);
     close(fd);
     assert_int_equal(symlink(victim, temp), 0);
-    assert_int_equal(summary_json(path, &t, 1, &config, error), SC_OK);
+    assert_int_equal(summary_json(path, &t, 1, ended, &config, error), SC_OK);
     assert_string_equal(slurp(victim), "");
     assert_int_equal(lstat(path, &st), 0);
     assert_true(S_ISREG(st.st_mode));
@@ -104,7 +111,7 @@ static void test_json_to_a_pipe_is_written_in_place(void **state)
     assert_int_equal(mkfifo(fifo, 0600), 0);
     int fd = open(fifo, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     assert_true(fd >= 0);
-    assert_int_equal(summary_json(fifo, &t, 1, &config, error), SC_OK);
+    assert_int_equal(summary_json(fifo, &t, 1, ended, &config, error), SC_OK);
     assert_true(read(fd, buf, sizeof(buf) - 1) > 0);
     assert_non_null(strstr(buf, "\"delivered\":5120"));
     assert_int_equal(lstat(fifo, &st), 0);
@@ -118,7 +125,7 @@ static void test_json_that_cannot_be_written_names_flag_and_file(void **state)
     struct totals t = example();
     char error[FLAGS_ERROR] = "";
     (void)state;
-    assert_int_equal(summary_json("/nonexistent/summary.json", &t, 1, &config, error), SC_ESYS);
+    assert_int_equal(summary_json("/nonexistent/summary.json", &t, 1, ended, &config, error), SC_ESYS);
     assert_non_null(strstr(error, "-summary"));
     assert_non_null(strstr(error, "/nonexistent/summary.json: No such file"));
 }
