@@ -202,8 +202,8 @@ class Family:
         """The summary, after it was held against the law of the counters and (files) against what lies on disk."""
         summary = json.loads(self.summary_file.read_text())
         test, packets, drops = self.test, summary["packets"], summary["drops"]
-        test.assertEqual(sorted(summary), sorted(["packets", "drops", "flows", "files", "bytes", "kernel", "seconds", "salvaged", "removed", "started",
-                                  "ended"]))
+        test.assertEqual(sorted(summary), sorted(
+            ["packets", "drops", "flows", "files", "bytes", "kernel", "seconds", "salvaged", "removed", "started", "ended"]))
         test.assertLessEqual(set(drops), TROUBLE | LIMITS)
         test.assertNotIn(0, drops.values())
         test.assertEqual(packets["delivered"], packets["saved"] + sum(drops.values()), self.log)
