@@ -97,16 +97,14 @@ static int confine(struct member *m, pid_t parent)
     if (err != SC_OK)
         return member_give_up(m, EXIT_FAILED, "cannot confine the process: %s", sc_strerror(err));
     /* Before any thread starts: Landlock is each thread's own. Without it the users and the filter must do. */
-    const int directories[] = {m->deps.datadir, m->deps.staging};
-    err = sandbox_files(directories, 2, c->seccomp);
+    const struct sandbox_tree trees[] = {{SANDBOX_SAVES, m->deps.datadir, NULL},
+                                         {SANDBOX_SAVES, m->deps.staging, NULL}};
+    err = sandbox_files(trees, 2);
     if (err == SC_EVERSION)
         log_debug("this kernel has no Landlock that could be used");
     return err == SC_OK || err == SC_EVERSION
                ? EXIT_DONE
-               : member_give_up(m, EXIT_FAILED,
-                                "cannot confine the process to its directories: %s; -seccomp=none "
-                                "does without",
-                                strerror(errno));
+               : member_give_up(m, EXIT_FAILED, "cannot confine the process to its directories: %s", strerror(errno));
 }
 
 int member_join(struct member *m, int sock, pid_t parent)

@@ -13,7 +13,7 @@
 enum sandbox_mode {
     SANDBOX_KILL, /* what is not allowed ends the process by SIGSYS */
     SANDBOX_LOG,  /* it is written to the system's audit log and done all the same */
-    SANDBOX_NONE  /* no filter at all */
+    SANDBOX_NONE  /* no filter of calls */
 };
 
 enum sandbox_role { SANDBOX_CAPTURE_LIVE, SANDBOX_CAPTURE_FILES, SANDBOX_HUB, SANDBOX_SHARD, SANDBOX_ROLES };
@@ -37,11 +37,23 @@ enum sandbox_role { SANDBOX_CAPTURE_LIVE, SANDBOX_CAPTURE_FILES, SANDBOX_HUB, SA
  * SANDBOX_NONE, which does nothing), SC_ENOMEM, SC_ESYS (errno; the kernel has no seccomp). */
 int sandbox_calls(enum sandbox_role role, enum sandbox_mode mode) SC_MUST_CHECK;
 
-/* With SANDBOX_KILL: from now on the calling thread, and those it starts later, reach files below these directories
- * only (may be O_PATH; there anything short of making devices and sockets), open no TCP connection, and signal nobody
- * else, as far as the kernel can. Needs no new privileges (confine_process). What is open stays open. The other modes
- * refuse nothing, so they do nothing. SC_OK, SC_EVERSION (the kernel has no Landlock that knows renames across
- * directories; nothing was done), SC_ESYS. */
-int sandbox_files(const int *directories, size_t count, enum sandbox_mode mode) SC_MUST_CHECK;
+/* What a process does below a directory, or with a single file. */
+enum sandbox_use {
+    SANDBOX_READS, /* lists directories, reads files */
+    SANDBOX_BINDS, /* makes directories and sockets, removes them again */
+    SANDBOX_SAVES  /* reads, writes, makes, moves and removes files and directories */
+};
+
+struct sandbox_tree {
+    enum sandbox_use use;
+    int fd;           /* may be O_PATH; of no meaning if there is a path */
+    const char *path; /* not there, or not for this user: the process gets nothing */
+};
+
+/* From now on the calling thread, and those it starts later, open, make, move and remove only what these trees are
+ * for, open no TCP connection, and signal nobody else, as far as the kernel can. It does not follow -seccomp. Needs no
+ * new privileges (confine_process). What is open stays open; sockets are connected by path as before. SC_OK,
+ * SC_EVERSION (the kernel has no Landlock that knows renames across directories; nothing was done), SC_ESYS. */
+int sandbox_files(const struct sandbox_tree *trees, size_t count) SC_MUST_CHECK;
 
 #endif

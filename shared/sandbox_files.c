@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,11 +26,15 @@
 #define NET_BIND_AND_CONNECT_TCP UINT64_C(3)
 #define SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS UINT64_C(3)
 
-/* What a shard does below its directories: list, write, make files and directories, move and remove files. */
-#define BELOW                                                                                                          \
-    (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_WRITE_FILE |                      \
-     LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | FS_REFER |           \
-     FS_TRUNCATE)
+#define READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+
+static const uint64_t rights[] = {
+    [SANDBOX_READS] = READ,
+    [SANDBOX_BINDS] = LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE,
+    [SANDBOX_SAVES] = READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR |
+                      LANDLOCK_ACCESS_FS_REMOVE_FILE | FS_REFER | FS_TRUNCATE,
+};
+#define OF_A_FILE (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE) /* among them */
 
 struct ruleset { /* landlock_ruleset_attr of version 6 */
     uint64_t files, network, scopes;
@@ -49,18 +54,35 @@ static struct ruleset ruleset_of(long abi)
     return r;
 }
 
+static int add_tree(int ruleset, const struct ruleset *r, const struct sandbox_tree *tree)
+{
+    int fd = tree->path ? open(tree->path, O_PATH | O_CLOEXEC) : tree->fd;
+    if (fd < 0 && tree->path)
+        return SC_OK;
+    struct stat st;
+    int rc = fstat(fd, &st) == 0 ? SC_OK : SC_ESYS;
+    if (rc == SC_OK) {
+        uint64_t access = rights[tree->use] & r->files & (S_ISDIR(st.st_mode) ? UINT64_MAX : OF_A_FILE);
+        struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = fd};
+        if (access != 0 && syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
+            rc = SC_ESYS;
+    }
+    int why = errno;
+    if (tree->path)
+        (void)close(fd);
+    errno = why;
+    return rc;
+}
+
 /* An older kernel takes a longer struct as long as what it does not know is zero. */
-static int restrict_to(const int *directories, size_t count, const struct ruleset *r)
+static int restrict_to(const struct sandbox_tree *trees, size_t count, const struct ruleset *r)
 {
     int fd = (int)syscall(SYS_landlock_create_ruleset, r, sizeof *r, 0);
     if (fd < 0)
         return SC_ESYS;
     int rc = SC_OK;
-    for (size_t i = 0; i < count && rc == SC_OK; i++) {
-        struct landlock_path_beneath_attr rule = {.allowed_access = BELOW & r->files, .parent_fd = directories[i]};
-        if (syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
-            rc = SC_ESYS;
-    }
+    for (size_t i = 0; i < count && rc == SC_OK; i++)
+        rc = add_tree(fd, r, &trees[i]);
     if (rc == SC_OK && syscall(SYS_landlock_restrict_self, fd, 0) != 0)
         rc = SC_ESYS;
     int why = errno;
@@ -69,13 +91,11 @@ static int restrict_to(const int *directories, size_t count, const struct rulese
     return rc;
 }
 
-int sandbox_files(const int *directories, size_t count, enum sandbox_mode mode)
+int sandbox_files(const struct sandbox_tree *trees, size_t count)
 {
-    if (mode != SANDBOX_KILL)
-        return SC_OK;
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (abi < ABI_REFER) /* -1: none, or switched off */
         return SC_EVERSION;
     const struct ruleset r = ruleset_of(abi);
-    return restrict_to(directories, count, &r);
+    return restrict_to(trees, count, &r);
 }

@@ -205,14 +205,47 @@ static int confine(struct dispatcher *d, pid_t parent)
                        : control_fail(&d->control, EXIT_FAILED, "cannot confine the process: %s", sc_strerror(rc));
 }
 
+/* What a filter's names are looked up in, and what libpcap reads about an interface (the tags of a switch). */
+static int confine_files(struct dispatcher *d)
+{
+    static const struct sandbox_tree names[] = {
+        {SANDBOX_READS, -1, "/etc/hosts"},       {SANDBOX_READS, -1, "/etc/services"},
+        {SANDBOX_READS, -1, "/etc/protocols"},   {SANDBOX_READS, -1, "/etc/networks"},
+        {SANDBOX_READS, -1, "/etc/ethers"},      {SANDBOX_READS, -1, "/etc/nsswitch.conf"},
+        {SANDBOX_READS, -1, "/etc/resolv.conf"}, {SANDBOX_READS, -1, "/etc/host.conf"},
+        {SANDBOX_READS, -1, "/etc/gai.conf"},
+    };
+    static const struct sandbox_tree interfaces[] = {{SANDBOX_READS, -1, "/sys/class/net"},
+                                                     {SANDBOX_READS, -1, "/sys/devices"}};
+    struct sandbox_tree trees[sizeof names / sizeof names[0] + sizeof interfaces / sizeof interfaces[0]];
+    size_t count = 0;
+    if (d->config->filter[0]) {
+        memcpy(trees, names, sizeof names);
+        count = sizeof names / sizeof names[0];
+    }
+    if (!config_reads_files(d->config)) {
+        memcpy(trees + count, interfaces, sizeof interfaces);
+        count += sizeof interfaces / sizeof interfaces[0];
+    }
+    int rc = sandbox_files(trees, count);
+    if (rc == SC_EVERSION)
+        log_debug("this kernel has no Landlock that could be used");
+    return rc == SC_OK || rc == SC_EVERSION
+               ? EXIT_DONE
+               : control_fail(&d->control, EXIT_FAILED, "cannot confine the process to its files: %s", strerror(errno));
+}
+
 /* Last, so that the list is of what capturing needs and not of what starting does. */
-static int filter_calls(struct dispatcher *d)
+static int confine_calls_and_files(struct dispatcher *d)
 {
     const struct config *c = d->config;
     char error[CAPTURE_ERROR];
     /* Names in a filter make the C library load what looks them up, which it cannot do later. */
     if (c->filter[0] && capture_filter_text(c->filter, error) != SC_OK)
         log_debug("the filter does not compile for Ethernet: %s", error);
+    int status = confine_files(d);
+    if (status != EXIT_DONE)
+        return status;
     int rc = sandbox_calls(config_reads_files(c) ? SANDBOX_CAPTURE_FILES : SANDBOX_CAPTURE_LIVE, c->seccomp);
     return rc == SC_OK
                ? EXIT_DONE
@@ -289,7 +322,7 @@ int main(int argc, char **argv)
     if (status == EXIT_DONE)
         status = confine(&d, parent);
     if (status == EXIT_DONE)
-        status = filter_calls(&d);
+        status = confine_calls_and_files(&d);
     if (status == EXIT_DONE)
         status = run(&d);
     feed_free(d.feed);

@@ -197,6 +197,18 @@ static int attach(struct hub *h)
     return EXIT_DONE;
 }
 
+/* Its sockets, and what the metrics say of the processes. Landlock is each thread's own: before nanomsg's starts. */
+static int confine_files(struct hub *h)
+{
+    const struct sandbox_tree trees[] = {{SANDBOX_BINDS, -1, h->pages.config->rundir}, {SANDBOX_READS, -1, "/proc"}};
+    int rc = sandbox_files(trees, 2);
+    if (rc == SC_EVERSION)
+        log_debug("this kernel has no Landlock that could be used");
+    return rc == SC_OK || rc == SC_EVERSION
+               ? EXIT_DONE
+               : give_up(h, EXIT_FAILED, "cannot confine the process to its files: %s", strerror(errno));
+}
+
 static int confine(struct hub *h, pid_t parent)
 {
     const struct config *c = h->pages.config;
@@ -207,7 +219,7 @@ static int confine(struct hub *h, pid_t parent)
     int rc = confine_process(parent, true);
     if (rc == SC_EOF)
         return EXIT_TEMPFAIL;
-    return rc == SC_OK ? EXIT_DONE : give_up(h, EXIT_FAILED, "cannot confine the process: %s", sc_strerror(rc));
+    return rc == SC_OK ? confine_files(h) : give_up(h, EXIT_FAILED, "cannot confine the process: %s", sc_strerror(rc));
 }
 
 static int open_journal(struct hub *h)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each process of the family still is, as /proc tells it: user, capabilities, filter of system calls, open files.
+"""What each process of the family still is, as /proc tells it: user, capabilities, filter of system calls, open files;
+and what it can still do: each is made to try, as code that took it over would.
 
-As root and without, capturing and reading. What the filter refuses is tested in tests/unit/shared/test_sandbox.c.
+As root and without, capturing and reading. Each role's filter by itself: tests/unit/shared/test_sandbox.c.
 """
 import ctypes
 import errno
@@ -9,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -18,6 +20,7 @@ import family
 import need
 import netns
 import pcapgen as g
+import systemcall
 import traffic
 
 NOBODY = 65534
@@ -146,9 +149,120 @@ class Confined(unittest.TestCase):
         return read_end, write_end, os.readlink(f"/proc/self/fd/{read_end}")
 
 
-class AsRoot(Confined):
+CHILDREN = ("shardcap-dispatcher", "shardcap-hub", "shardcap-shard")
+READ, PLANT = os.O_RDONLY, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+
+
+class TakenOver(Confined):
+    """The calls of an attacker, made by each process of a running family."""
+
+    def child(self, run, program, but=None):
+        """The pid of a program that has restricted itself and is not `but`."""
+        def up():
+            (pid,) = run.children().get(program) or (None,)
+            try:
+                return pid != but and run.get("/readyz")[0] == 200 and \
+                    run.metric("pcap_muxer_interfaces_with_captures") == 1 and pid
+            except OSError:  # the hub may be the one that is gone
+                return False
+        return run.until(up, f"{program} is up", timeout=60)
+
+    def make(self, pid, *call):
+        try:
+            return systemcall.make(pid, *call)
+        except PermissionError as e:
+            self.skipTest(f"processes cannot be traced here: {e}")
+
+    def open(self, pid, path, flags=READ):
+        """The kernel's answer; what was opened is closed again."""
+        answer = self.make(pid, "openat", systemcall.AT_FDCWD, str(path), flags, 0o600).result
+        if answer >= 0:
+            self.make(pid, "close", answer)
+        return answer
+
+    def memory(self, pid):
+        """How /proc names the first mapping of a memfd."""
+        for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+            if "/memfd:" in line:
+                return f"/proc/self/map_files/{line.split()[0]}"
+        return self.fail("no shared memory is mapped")
+
+    def check_files(self, run):
+        """Whatever -seccomp is: nothing is opened outside its trees."""
+        if not systemcall.landlock():
+            self.skipTest("this kernel has no Landlock with renames across directories")
+        for program in CHILDREN:
+            pid = self.child(run, program)
+            with self.subTest(program=program):
+                self.assertEqual(self.make(pid, "getpid").result, pid)
+                for path in ("/etc/passwd", run.work, run.log_path, "/"):
+                    self.assertEqual(self.open(pid, path), -errno.EACCES, path)
+        # What refuses is the confinement: the supervisor has none, and each child may what it is for.
+        self.assertGreaterEqual(self.open(run.supervisor(), "/etc/passwd"), 0)
+        self.assertGreaterEqual(self.open(self.child(run, "shardcap-shard"), run.datadir, READ | os.O_DIRECTORY), 0)
+        self.assertGreaterEqual(self.open(self.child(run, "shardcap-hub"), "/proc/self/stat"), 0)
+        self.assertGreaterEqual(self.open(self.child(run, "shardcap-dispatcher"), "/sys/class/net", READ), 0)
+
+    def attacks(self, run, pid):
+        return {"execve": ("execve", "/nonexistent", 0, 0), "socket": ("socket", socket.AF_INET, socket.SOCK_STREAM, 0),
+                "ptrace": ("ptrace", systemcall.SEIZE, run.supervisor(), 0, 0),
+                "memory": ("openat", systemcall.AT_FDCWD, self.memory(pid), os.O_RDWR)}
+
+    def check_calls(self, run, attacks):
+        """-seccomp=kill: each attempt is the end of the process; libpcap itself may try a socket."""
+        if family.SANITIZED:
+            self.skipTest("under a sanitizer the filter only logs")
+        for program in CHILDREN:
+            pid = self.child(run, program)
+            for attack in attacks:
+                with self.subTest(program=program, attack=attack):
+                    fate = self.make(pid, *self.attacks(run, pid)[attack])
+                    if (program, attack) == ("shardcap-dispatcher", "socket"):
+                        self.assertEqual(fate.result, -errno.EACCES)
+                        continue
+                    self.assertEqual(fate.killed, signal.SIGSYS)
+                    pid = self.child(run, program, but=pid)
+
+    def check_without_a_filter(self, run):
+        """What needs no filter to fail; and that the checks of the filter see a difference."""
+        planted = run.work / "planted"
+        run.work.chmod(0o777)
+        for program in CHILDREN:
+            pid = self.child(run, program)
+            with self.subTest(program=program):
+                attacks = self.attacks(run, pid)
+                if systemcall.landlock():
+                    self.assertEqual(self.open(pid, planted, PLANT), -errno.EACCES)
+                self.assertIn(self.make(pid, *attacks["memory"]).result, (-errno.EPERM, -errno.EACCES))
+                self.assertEqual(self.make(pid, *attacks["ptrace"]).result, -errno.EPERM)
+                self.assertGreaterEqual(self.make(pid, *attacks["socket"]).result, 0)
+                self.assertIn(self.make(pid, *attacks["execve"]).result, (-errno.ENOENT, -errno.EACCES))
+        self.assertFalse(planted.exists())
+        self.assertGreaterEqual(self.open(run.supervisor(), planted, PLANT), 0)
+
+
+class AsRoot(TakenOver):
     def setUp(self):
         need.need("root")
+
+    def taken_over(self, *args):
+        need.need("netns")
+        if not systemcall.possible():
+            self.skipTest("system calls are made in a foreign name on x86-64 only")
+        a, _ = netns.pair(self)
+        return family.Family(self, "-interface=veth0", "-user=nobody", "-shards=1", *args, namespace=a.name).ready()
+
+    def test_a_process_taken_over(self):
+        run = self.taken_over()
+        self.check_files(run)
+        self.check_calls(run, ("execve", "socket", "ptrace", "memory"))
+        self.assertEqual(run.stop(), 0, run.log)
+
+    def test_a_process_taken_over_without_a_filter(self):
+        run = self.taken_over("-seccomp=none")
+        self.check_files(run)
+        self.check_without_a_filter(run)
+        self.assertEqual(run.stop(), 0, run.log)
 
     def test_capturing(self):
         need.need("netns")
@@ -185,7 +299,7 @@ class AsRoot(Confined):
         self.assertNotEqual(run.wait(), None)
 
 
-class Rootless(Confined):
+class Rootless(TakenOver):
     """By the file capability of a copy of the programs, as any user."""
 
     def setUp(self):
@@ -222,6 +336,16 @@ class Rootless(Confined):
         self.check_status(run, NOBODY, live=True, bounded=False)
         self.check_descriptors(run)
         self.serve_one_flow(run, a, b)
+
+    def test_a_process_taken_over(self):
+        need.need("netns")
+        if not systemcall.possible():
+            self.skipTest("system calls are made in a foreign name on x86-64 only")
+        a, _ = netns.pair(self)
+        run = self.start("-interface=veth0", programs=self.programs(), namespace=a.name).ready()
+        self.check_files(run)
+        self.check_calls(run, ("execve",))
+        self.assertEqual(run.stop(), 0, run.log)
 
     def test_reading(self):
         read_end, write_end, name = self.pipe()
