@@ -208,6 +208,12 @@ static void free_slot(struct flows *fs, struct arena_change *change)
     counter_add(&fs->c->saver_stops, 1);
 }
 
+void flows_tell_lost(const struct flows *fs, const struct flow *image, enum cause cause)
+{
+    const struct uuid *uuid = image->name == ARENA_NONE ? NULL : &arena_name(fs->arena, image->name)->uuid;
+    reporter_lost(fs->reporter, &image->key, uuid, cause, image->packets);
+}
+
 bool flows_empty(struct flows *fs, struct arena_change *change)
 {
     uint32_t idx = change->flow;

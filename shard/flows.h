@@ -14,6 +14,7 @@
 
 #include "shard/arena.h"
 #include "shard/flowtable.h"
+#include "shard/reporter.h"
 
 /* Bits of flow.flags beside FLOW_FINISHED. */
 enum {
@@ -57,6 +58,7 @@ struct flows {
     struct flow_private *priv; /* by slot; pages are touched only for slots in use */
     struct flow_list list[LIST_COUNT];
     struct shard_counters *c;
+    struct reporter *reporter; /* NULL = nobody is told; set by the owner after flows_init */
     uint32_t births;
 };
 
@@ -87,6 +89,9 @@ enum flow_list_id flows_waiting_list(const struct flow *f);
 /* Drops what the flow holds: the image in `change` is committed with its counters as EMPTY, its blocks are freed; a
  * flow that is GONE is freed whole. Returns true if the slot still lives. */
 bool flows_empty(struct flows *fs, struct arena_change *change);
+
+/* Tells the hub that the flow of this image, not yet emptied, is lost. */
+void flows_tell_lost(const struct flows *fs, const struct flow *image, enum cause cause);
 
 /* Moves idx to the tail of a list, out of whichever list of that lane holds it. */
 void flows_put(struct flows *fs, enum flow_list_id list, uint32_t idx);

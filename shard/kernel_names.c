@@ -269,6 +269,7 @@ static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie)
     counter_add(&s->c->uuids, 1);
     if (!saver_name(s, idx, &uuid, clock_yyyymmdd((struct wall){f->first_ns}), true, (struct instant){f->last_clock}))
         savers_refused_uuid(s);
+    reporter_named(s->flows->reporter, &f->key, &uuid, cookie, f->if_index);
     remember(k, cookie, mono_now(k));
 }
 

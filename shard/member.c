@@ -77,6 +77,7 @@ static int take_fds(struct member *m)
     d->datadir = proto_take_fd(&m->self, ROLE_DATADIR, 0);
     d->staging = proto_take_fd(&m->self, ROLE_STAGINGDIR, 0);
     d->events_file = proto_take_fd(&m->self, ROLE_EVENTS_FILE, 0);
+    d->reports = proto_take_fd(&m->self, ROLE_REPORTS, m->self.slot);
     m->doorbell = proto_take_fd(&m->self, ROLE_DOORBELL, m->self.slot);
     if (d->datadir < 0 || d->staging < 0 || m->doorbell < 0)
         return member_give_up(m, EXIT_FAILED, "the supervisor sent no data directory, staging directory or doorbell");

@@ -67,6 +67,7 @@ static void give_up(struct publisher *p, uint32_t idx, enum cause cause, enum sa
     flows_count(fs, &ch, ARENA_COUNTER(missed_packets) + state, ch.image.packets);
     ch.image.saver = (uint8_t)state;
     counter_add(&fs->c->saver_errors[state - SAVER_ERROR_FIRST], 1);
+    flows_tell_lost(fs, &ch.image, cause);
     (void)flows_empty(fs, &ch);
 }
 
@@ -319,14 +320,16 @@ static void on_published(struct publisher *p, const struct outfile_result *r)
     flows_count(fs, &ch, ARENA_COUNTER(published), ch.image.packets);
     flows_count(fs, &ch, ARENA_COUNTER(files), 1);
     flows_count(fs, &ch, ARENA_COUNTER(flows_saved), 1);
-    flows_count(fs, &ch, ARENA_COUNTER(file_bytes), chunk_file_bytes(&ch.image, p->config->gzip));
+    uint64_t bytes = chunk_file_bytes(&ch.image, p->config->gzip);
+    flows_count(fs, &ch, ARENA_COUNTER(file_bytes), bytes);
     if (r->suffix > 0)
         flows_count(fs, &ch, ARENA_COUNTER(suffixed), 1);
+    char path[OUTFILE_PATH];
+    (void)outfile_path(path, p->config, r->job.yyyymmdd, &r->job.uuid, r->suffix);
+    reporter_saved(fs->reporter, &ch.image.key, &r->job.uuid, path, ch.image.packets, bytes);
     (void)flows_empty(fs, &ch);
-    if (p->on_saved && !r->was_published) {
-        char path[OUTFILE_PATH];
-        p->on_saved(p->ctx, outfile_path(path, p->config, r->job.yyyymmdd, &r->job.uuid, r->suffix));
-    }
+    if (p->on_saved && !r->was_published)
+        p->on_saved(p->ctx, path);
 }
 
 /* After a failed sync nothing that it covered is known to be on disk: what is still in memory is written again. */

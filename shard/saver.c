@@ -291,6 +291,7 @@ void saver_lost(struct savers *s, uint32_t idx)
     struct arena_change ch = flows_change(s->flows, idx);
     flows_count(s->flows, &ch, ARENA_COUNTER(drops) + CAUSE_ARENA_LOST, ch.image.packets);
     ch.image.saver = SAVER_WRITEFINAL_ERROR;
+    flows_tell_lost(s->flows, &ch.image, CAUSE_ARENA_LOST);
     (void)flows_empty(s->flows, &ch);
 }
 

@@ -87,6 +87,7 @@ bool saver_wait_over(struct savers *s, uint32_t idx, enum saver_state state)
     flows_count(s->flows, &ch, ARENA_COUNTER(missed_packets) + state, f->packets);
     ch.image.saver = (uint8_t)state;
     counter_add(&s->c->saver_errors[state - SAVER_ERROR_FIRST], 1);
+    flows_tell_lost(s->flows, &ch.image, CAUSE_NO_UUID);
     return flows_empty(s->flows, &ch);
 }
 

@@ -51,6 +51,7 @@ bool saver_evict(struct savers *s, enum flow_list_id list, enum cause cause)
     flows_count(s->flows, &ch, ARENA_COUNTER(drops) + cause, packets);
     flows_count(s->flows, &ch, ARENA_COUNTER(missed_packets) + SAVER_SKIPPED, packets);
     flows_count(s->flows, &ch, ARENA_COUNTER(saver_skipped), packets);
+    flows_tell_lost(s->flows, &ch.image, cause);
     ch.image.flags |= FLOW_GONE; /* the whole slot: a flood is not to fill the table either */
     (void)flows_empty(s->flows, &ch);
     return true;

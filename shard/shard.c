@@ -33,6 +33,7 @@ struct shard {
     struct ring_consumer ring;
     struct consumer consumer;
     struct gc gc;
+    struct reporter reporter;
     struct kernel_names *kernel; /* NULL: not a source */
     bool adopted, stopping, finishing;
     uint32_t today; /* whose directory, and the next day's, was asked for */
@@ -187,6 +188,12 @@ static int open_flows(struct shard *s, bool adopted, const char **what_r)
                                 .hold = s->d.hold};
     *what_r = "savers";
     int err = savers_init(&s->savers);
+    s->reporter = (struct reporter){.fd = s->d.reports,
+                                    .clock = s->d.clock,
+                                    .anonymizer = &s->savers.anonymizer,
+                                    .given = s->d.config->anonymizer.exempt_count,
+                                    .c = s->c};
+    s->flows.reporter = &s->reporter;
     if (!err)
         err = intake_init(&s->intake, &s->savers, s->d.clock);
     *what_r = "-uuid.events";

@@ -31,6 +31,7 @@ struct shard_deps {
     int datadir, staging; /* directory fds, the caller's */
     int events_file;      /* -1 = none; read by shard_new, the caller's */
     bool threaded;        /* file calls on a thread of their own; false: shard_step does them */
+    int reports;          /* to the hub (reporter.h); -1 = none; the caller's */
     bool hold;            /* UUID events are still being replayed: see shard_events_complete */
     /* the kernel source (kernel_names.h); NULL = none */
     int (*ask)(void *ctx, const struct flowkey *key, uint32_t if_index, struct uuid_answer *out);

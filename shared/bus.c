@@ -6,6 +6,7 @@
 #include "shared/bus.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -153,6 +154,12 @@ void bus_close(struct bus *b)
 int bus_fd(const struct bus *b)
 {
     return b->readable;
+}
+
+unsigned bus_peers(const struct bus *b)
+{
+    uint64_t n = nn_get_statistic(b->socket, NN_STAT_CURRENT_CONNECTIONS);
+    return n <= UINT_MAX ? (unsigned)n : 0; /* (uint64_t)-1 is its error */
 }
 
 /* EFSM: a reply to a request whose sender has gone, or a REQ that asks before it was answered. Nobody is there to

@@ -31,6 +31,9 @@ struct bus *bus_bind(enum bus_kind kind, const char *path, int mode0600, char er
 struct bus *bus_connect(enum bus_kind kind, const char *path, char error[BUS_ERROR]);
 void bus_close(struct bus *b); /* NULL is fine */
 
+/* How many peers are connected. */
+unsigned bus_peers(const struct bus *b);
+
 /* Readable when a message waits; -1 for kinds that only send. */
 int bus_fd(const struct bus *b);
 

@@ -104,8 +104,9 @@ struct shard_counters {
     counter bus_gaps;     /* gaps in the event bus that were healed by a replay */
     counter bus_replayed; /* events taken from replays */
     counter adoptions;
-    counter file_errors; /* failed file calls */
-    counter blocks_lost; /* blocks that did not check at adoption */
+    counter file_errors;      /* failed file calls */
+    counter blocks_lost;      /* blocks that did not check at adoption */
+    counter reports_left_out; /* of single flows, for those who watch (report.h) */
     /* a predecessor family's files, found in staging at the start */
     counter salvaged_files, salvaged_packets; /* published; in none of the counts above */
     counter aside_files;                      /* that no file could be made of: set aside */
@@ -175,6 +176,9 @@ struct hub_page {
     counter destroy_overruns; /* times that the feed lost some */
     counter pages;            /* bus pages sent */
     counter replays;
+    counter watchers;       /* gauge: connections to events.sock */
+    counter watch_sent;     /* messages sent there */
+    counter watch_left_out; /* messages for which there was no room */
 };
 
 #define SUPERVISOR_PAGE_MAGIC 0x53435350u

@@ -103,7 +103,7 @@ static int check(const struct proto_msg *msg, size_t len, size_t fd_count)
         msg->text[PROTO_TEXT - 1] != '\0')
         return SC_EFORMAT;
     for (size_t i = 0; i < fd_count; i++)
-        if (msg->names[i].role < ROLE_CONFIG || msg->names[i].role > ROLE_EVENTSOCKET)
+        if (msg->names[i].role < ROLE_CONFIG || msg->names[i].role > ROLE_LAST)
             return SC_EFORMAT;
     return SC_OK;
 }

@@ -10,7 +10,7 @@
 
 #include "shared/err.h"
 
-#define PROTO_VERSION 1u
+#define PROTO_VERSION 2u
 #define PROTO_FD 3 /* where a child finds the attach socket */
 
 enum proto_exit {
@@ -53,6 +53,8 @@ enum proto_role {
     ROLE_HTTP,        /* listening socket */
     ROLE_JOURNAL,     /* memory of the hub's event journal */
     ROLE_EVENTSOCKET, /* a connection that outlives a hub */
+    ROLE_REPORTS,     /* index = shard; the hub's end or the shard's end (report.h) */
+    ROLE_LAST = ROLE_REPORTS
 };
 
 #define PROTO_FDS_PER_MSG 64 /* below the kernel's SCM_MAX_FD 253 */

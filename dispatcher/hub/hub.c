@@ -22,7 +22,9 @@
 #include "dispatcher/hub/pages.h"
 #include "dispatcher/hub/ports.h"
 #include "dispatcher/hub/publish.h"
+#include "dispatcher/hub/reports.h"
 #include "dispatcher/hub/status.h"
+#include "dispatcher/hub/watchers.h"
 #include "shared/clock.h"
 #include "shared/confine.h"
 #include "shared/log.h"
@@ -43,6 +45,8 @@ struct hub {
     struct journal *journal;
     struct publish *publish;
     struct ports *ports;
+    struct reports *reports;
+    struct watchers *watchers;
     struct control control;
     struct eventsocket *eventsocket;
     struct destroyfeed *destroyfeed; /* NULL: the kernel is not a source */
@@ -124,6 +128,30 @@ static void on_page(void *ctx, unsigned shard, const void *bytes, size_t len)
     ports_send(h->ports, shard, bytes, len);
 }
 
+static void on_taken(void *ctx, const struct flowevent *ev)
+{
+    struct hub *h = ctx;
+    watchers_event(h->watchers, ev);
+}
+
+static void on_report(void *ctx, unsigned shard, const struct report *r)
+{
+    struct hub *h = ctx;
+    watchers_report(h->watchers, shard, r);
+}
+
+static unsigned count_watchers(void *ctx)
+{
+    const struct hub *h = ctx;
+    return ports_watchers(h->ports);
+}
+
+static void tell_watchers(void *ctx, const void *bytes, size_t len)
+{
+    struct hub *h = ctx;
+    ports_tell_watchers(h->ports, bytes, len);
+}
+
 /* ---- the loop ---- */
 
 static void on_attach_readable(void *ctx)
@@ -161,6 +189,7 @@ static void on_heartbeat(void *ctx)
     struct hub *h = ctx;
     publish_flush(h->publish);
     publish_heartbeat(h->publish);
+    watchers_tick(h->watchers);
     evloop_timer_set(h->heartbeat, HEARTBEAT_NS);
 }
 
@@ -247,6 +276,11 @@ static int open_sockets(struct hub *h)
     h->ports = ports_new(h->loop, c->rundir, c->shards, on_message, h, error);
     if (!h->ports)
         return give_up(h, EXIT_FAILED, "%s", error);
+    struct watchers_setup watch = {h->loop, h->clock, &h->pages, count_watchers, tell_watchers, h};
+    h->watchers = watchers_new(&watch);
+    h->reports = reports_new(h->loop, h->clock, &h->self, c->shards, on_report, h);
+    if (!h->watchers || !h->reports)
+        return give_up(h, EXIT_FAILED, "cannot start: out of memory");
     if (c->eventsocket[0]) {
         struct eventsocket_setup setup = {h->loop,           h->clock, c->eventsocket, h->pages.hub, on_event_line,
                                           on_event_too_long, h};
@@ -275,7 +309,7 @@ static int open_sockets(struct hub *h)
 static int wire(struct hub *h)
 {
     const struct config *c = h->pages.config;
-    struct publish_setup setup = {h->journal, &c->hash_key, c->shards, h->pages.hub, on_page, h};
+    struct publish_setup setup = {h->journal, &c->hash_key, c->shards, h->pages.hub, on_page, on_taken, h};
     h->publish = publish_new(&setup);
     h->loop = evloop_new();
     if (!h->publish || !h->loop)
@@ -305,6 +339,8 @@ static void release(struct hub *h)
     http_free(h->http);
     eventsocket_free(h->eventsocket);
     destroyfeed_free(h->destroyfeed);
+    reports_free(h->reports);
+    watchers_free(h->watchers);
     ports_free(h->ports);
     publish_free(h->publish);
     journal_close(h->journal);

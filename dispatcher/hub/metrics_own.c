@@ -246,6 +246,12 @@ static void bus(const struct pages *p, struct text *out)
                   counter_get(&h->pages));
     metric_single(out, "shardcap_bus_replays_total", METRIC_COUNTER, "Replays that shards asked for.",
                   counter_get(&h->replays));
+    metric_single(out, "shardcap_watchers", METRIC_GAUGE, "Connections to events.sock.", counter_get(&h->watchers));
+    metric_single(out, "shardcap_watch_messages_total", METRIC_COUNTER, "Messages sent on events.sock.",
+                  counter_get(&h->watch_sent));
+    metric_single(out, "shardcap_watch_left_out_total", METRIC_COUNTER,
+                  "Messages for events.sock for which there was no room, or too many.",
+                  counter_get(&h->watch_left_out) + metric_sum(p, OF_SHARD(reports_left_out)));
     per_shard(p, out, "shardcap_bus_gaps_total", METRIC_COUNTER, "Gaps in the event bus that a replay healed.",
               OF_SHARD(bus_gaps));
     per_shard(p, out, "shardcap_bus_replayed_events_total", METRIC_COUNTER, "Events taken from replays.",

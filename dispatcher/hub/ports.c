@@ -28,7 +28,7 @@ struct door {
 };
 
 struct ports {
-    struct bus *pub[SHARDS_MAX];
+    struct bus *pub[SHARDS_MAX], *events;
     unsigned shards;
     struct door door[PORTS_DOORS];
     ports_handler *handler;
@@ -123,6 +123,10 @@ static int bind_all(struct ports *p, const char *rundir, char error[BUS_ERROR])
         rc = bus_path(path, rundir, doors[i].name);
         rc = bind_at(&p->door[i].bus, doors[i].kind, rc, path, doors[i].private, error);
     }
+    if (rc == SC_OK) {
+        rc = bus_path(path, rundir, "events.sock");
+        rc = bind_at(&p->events, BUS_PUB, rc, path, 0, error);
+    }
     return rc;
 }
 
@@ -164,6 +168,7 @@ void ports_free(struct ports *p)
     }
     for (unsigned i = 0; i < p->shards; i++)
         bus_close(p->pub[i]);
+    bus_close(p->events);
     text_free(&p->answer);
     free(p);
 }
@@ -172,4 +177,15 @@ void ports_send(struct ports *p, unsigned shard, const void *bytes, size_t len)
 {
     if (bus_send(p->pub[shard], bytes, len) == SC_ESYS)
         complain(p, "cannot send a page of events", "bus");
+}
+
+unsigned ports_watchers(const struct ports *p)
+{
+    return bus_peers(p->events);
+}
+
+void ports_tell_watchers(struct ports *p, const void *bytes, size_t len)
+{
+    if (bus_send(p->events, bytes, len) == SC_ESYS)
+        complain(p, "cannot send", "events.sock");
 }

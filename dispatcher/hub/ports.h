@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The hub's nanomsg sockets below -rundir: one PUB per shard and replay.sock in bus/, which only shards may open, and
- * ctl.sock and inject.sock for people. Open them only after the process has been confined. A peer can make nanomsg
- * abort the process; that is why the hub is one of its own. */
+ * ctl.sock, inject.sock and events.sock (PUB) for people. Open them only after the process has been confined. A peer
+ * can make nanomsg abort the process; that is why the hub is one of its own. */
 #ifndef HUB_PORTS_H
 #define HUB_PORTS_H
 
@@ -26,5 +26,9 @@ void ports_free(struct ports *p); /* NULL is fine */
 
 /* Sends a page to the shard's subscribers. Never blocks; what cannot be sent is lost, and logged. */
 void ports_send(struct ports *p, unsigned shard, const void *bytes, size_t len);
+
+/* How many are connected to events.sock; sends one message to all of them. Never blocks. */
+unsigned ports_watchers(const struct ports *p);
+void ports_tell_watchers(struct ports *p, const void *bytes, size_t len);
 
 #endif

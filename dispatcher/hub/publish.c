@@ -109,6 +109,7 @@ static enum publish_result take(struct publish *p, const struct flowevent *ev, c
     receipt->shard = shard;
     counter_add(&p->s.counters->events, 1);
     add_to_page(p, shard, receipt->seq, line, len);
+    p->s.on_event(p->s.ctx, ev);
     return PUBLISH_DONE;
 }
 
@@ -124,6 +125,7 @@ enum publish_result publish_line(struct publish *p, const char *line, size_t len
         return refuse(p, bad, receipt);
     if (!ev.has_id) {
         counter_add(&p->s.counters->events, 1);
+        p->s.on_event(p->s.ctx, &ev);
         return PUBLISH_NOTHING;
     }
     char text[FLOWEVENT_TEXT];

@@ -22,6 +22,8 @@ struct publish_setup {
     struct hub_page *counters;
     /* Hands one page to a shard's subscribers. A page that gets lost is asked for again by the shard. */
     void (*send)(void *ctx, unsigned shard, const void *bytes, size_t len);
+    /* Is told every event that was taken, with or without an ID. */
+    void (*on_event)(void *ctx, const struct flowevent *ev);
     void *ctx;
 };
 

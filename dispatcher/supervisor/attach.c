@@ -35,8 +35,10 @@ void attach_hub(struct attach_list *l, const struct memory *m, const struct sett
     attach_add(l, ROLE_DISPATCHER_PAGE, 0, m->dispatcher_fd);
     attach_add(l, ROLE_HUB_PAGE, 0, m->hub_fd);
     attach_add(l, ROLE_SUPERVISOR_PAGE, 0, m->supervisor_fd);
-    for (unsigned i = 0; i < m->shards; i++)
+    for (unsigned i = 0; i < m->shards; i++) {
         attach_add(l, ROLE_SHARD_PAGE, i, m->shard_fd[i]);
+        attach_add(l, ROLE_REPORTS, i, m->reports_hub[i]);
+    }
     attach_add(l, ROLE_JOURNAL, 0, m->journal);
     attach_add(l, ROLE_HTTP, 0, fds->http);
 }
@@ -48,6 +50,7 @@ void attach_shard(struct attach_list *l, const struct memory *m, const struct se
     attach_add(l, ROLE_SHARD_PAGE, shard, m->shard_fd[shard]);
     attach_add(l, ROLE_ARENA, shard, m->arena[shard]);
     attach_add(l, ROLE_DOORBELL, shard, m->doorbell_shard[shard]);
+    attach_add(l, ROLE_REPORTS, shard, m->reports_shard[shard]);
     attach_add(l, ROLE_DATADIR, 0, fds->datadir);
     attach_add(l, ROLE_STAGINGDIR, 0, fds->stagingdir);
     attach_add(l, ROLE_EVENTS_FILE, 0, fds->events);

@@ -14,6 +14,8 @@
 #include "shared/flags.h"
 #include "shared/shm.h"
 
+#define REPORTS_BYTES (4 << 20)
+
 /* Virtual size of an arena per byte of budget, and what its head needs on top (shard/arena.h). Sparse. */
 #define ARENA_BYTES(budget) (2 * (budget) + (1u << 20))
 
@@ -75,6 +77,19 @@ static int new_ring(struct memory *m, unsigned shard, uint64_t size)
     return err;
 }
 
+/* Room for what a group commit publishes at once, where we may take it; the default holds some 150. */
+static int new_reports(struct memory *m, unsigned shard, char *error)
+{
+    int pair[2], size = REPORTS_BYTES;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+        return failed(error, "a socket for reports");
+    if (setsockopt(pair[1], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) != 0)
+        (void)setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    m->reports_hub[shard] = pair[0];
+    m->reports_shard[shard] = pair[1];
+    return SC_OK;
+}
+
 static int new_shard(struct memory *m, unsigned shard, const struct config *config, char *error)
 {
     int pair[2];
@@ -90,7 +105,7 @@ static int new_shard(struct memory *m, unsigned shard, const struct config *conf
         return failed(error, "a doorbell");
     m->doorbell_dispatcher[shard] = pair[0];
     m->doorbell_shard[shard] = pair[1];
-    return SC_OK;
+    return new_reports(m, shard, error);
 }
 
 int memory_create(struct memory *m, const struct config *config, char *error)

@@ -14,6 +14,7 @@ struct memory {
     int config, dispatcher_fd, hub_fd, supervisor_fd, journal;
     int ring[SHARDS_MAX], shard_fd[SHARDS_MAX], arena[SHARDS_MAX];
     int doorbell_dispatcher[SHARDS_MAX], doorbell_shard[SHARDS_MAX]; /* two ends, both kept for successors */
+    int reports_hub[SHARDS_MAX], reports_shard[SHARDS_MAX];          /* likewise */
     /* mapped here: the supervisor writes its own page and reads the others */
     const struct dispatcher_page *dispatcher;
     const struct hub_page *hub;

@@ -106,6 +106,7 @@ static void set_up(struct bench *b, const char *directory, const char *gzip, con
         .datadir = make_directory(directory, "data"),
         .staging = make_directory(directory, "staging"),
         .events_file = -1,
+        .reports = -1,
         .threaded = true,
     };
     b->shard = shard_new(&deps, error);

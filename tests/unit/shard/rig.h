@@ -39,7 +39,7 @@ struct rig {
     int64_t mono, wall;
     struct sysops sys;
     char root[64];
-    int datadir, staging, events;
+    int datadir, staging, events, reports;
     void *arena_map, *ring_map;
     size_t arena_bytes, ring_bytes;
     uint64_t budget;
@@ -188,6 +188,7 @@ static inline struct rig *rig_new(void)
     r->datadir = rig_open_dir(r->root, "data");
     r->staging = rig_open_dir(r->root, "staging");
     r->events = -1;
+    r->reports = -1;
     r->ring_bytes = ring_map_bytes(RIG_RING);
     r->ring_map = rig_map(r->ring_bytes);
     r->page = rig_map(sizeof(*r->page));
@@ -223,6 +224,7 @@ static inline void rig_start(struct rig *r)
                            .datadir = r->datadir,
                            .staging = r->staging,
                            .events_file = r->events,
+                           .reports = r->reports,
                            .hold = r->hold,
                            .ask = r->ask,
                            .ask_ctx = r,

@@ -255,7 +255,7 @@ static void test_bad_form(void **state)
     send_raw(&m, sizeof m, 2);
     expect(SC_EFORMAT);
     m = good;
-    m.names[1].role = ROLE_EVENTSOCKET + 1;
+    m.names[1].role = ROLE_LAST + 1;
     send_raw(&m, sizeof m, 2);
     expect(SC_EFORMAT);
     m.names[1].role = 0;

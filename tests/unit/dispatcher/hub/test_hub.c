@@ -203,8 +203,8 @@ static int tear_down(void **state)
         (void)kill(w.pid, SIGKILL);
         (void)reap();
     }
-    static const char *const names[] = {"bus/00.sock", "bus/01.sock", "bus/replay.sock", "bus",
-                                        "ctl.sock",    "inject.sock", "tcpinfo.sock",    ""};
+    static const char *const names[] = {"bus/00.sock", "bus/01.sock", "bus/replay.sock", "bus", "ctl.sock",
+                                        "inject.sock", "events.sock", "tcpinfo.sock",    ""};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         remove_below(names[i]);
     const int fds[] = {w.config_fd,  w.supervisor_fd, w.dispatcher_fd, w.hub_fd,
@@ -308,11 +308,8 @@ static void serves_and_stops(void **state)
     static const struct {
         const char *name;
         mode_t mode;
-    } sockets[] = {{"bus/00.sock", 0600},
-                   {"bus/01.sock", 0600},
-                   {"bus/replay.sock", 0600},
-                   {"ctl.sock", 0660},
-                   {"inject.sock", 0660}};
+    } sockets[] = {{"bus/00.sock", 0600}, {"bus/01.sock", 0600}, {"bus/replay.sock", 0600},
+                   {"ctl.sock", 0660},    {"inject.sock", 0660}, {"events.sock", 0660}};
     for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++) {
         char path[BUS_PATH];
         struct stat st;

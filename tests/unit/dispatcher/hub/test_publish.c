@@ -30,6 +30,8 @@ static const struct siphash_key key = {1, 2};
 static struct {
     unsigned pages, events, heartbeats;
     uint64_t next[SHARDS]; /* the number that the next page of the shard must begin with */
+    unsigned noted;        /* events that everybody is told of */
+    enum flowevent_kind kind;
     char last[BUS_PAGE_MAX];
     size_t last_len; /* of the lines */
 } sink;
@@ -59,6 +61,13 @@ static void take(void *ctx, unsigned shard, const void *bytes, size_t len)
     sink.last_len = p.lines_len;
 }
 
+static void note(void *ctx, const struct flowevent *ev)
+{
+    (void)ctx;
+    sink.noted++;
+    sink.kind = ev->kind;
+}
+
 static void say_status(void *ctx, bool table, struct text *out)
 {
     (void)ctx;
@@ -76,7 +85,7 @@ static int set_up(void **state)
         sink.next[i] = 1;
     f = (struct fixture){0};
     f.journal = journal_open(memory, sizeof memory, SHARDS, EPOCH, &origin);
-    struct publish_setup setup = {f.journal, &key, SHARDS, &counters, take, NULL};
+    struct publish_setup setup = {f.journal, &key, SHARDS, &counters, take, note, NULL};
     f.publish = publish_new(&setup);
     f.control = (struct control){f.publish, f.journal, SHARDS, 60 * NS_PER_SEC, &counters, say_status, NULL};
     *state = &f;
@@ -108,6 +117,8 @@ static void one_event(void **state)
     struct publish_receipt r, again;
     assert_int_equal(publish_line(f->publish, good_line, sizeof good_line - 1, noon, &r), PUBLISH_DONE);
     assert_int_equal(r.seq, 1);
+    assert_int_equal(sink.noted, 1);
+    assert_int_equal(sink.kind, FLOWEVENT_OPEN);
     assert_true(r.shard < SHARDS);
     assert_int_equal(sink.pages, 0); /* leaves at the end of the turn */
     publish_flush(f->publish);
@@ -157,6 +168,8 @@ static void close_events(void **state)
     publish_flush(f->publish);
     assert_int_equal(sink.pages, 0);
     assert_int_equal(counter_get(&counters.events), 1);
+    assert_int_equal(sink.noted, 1);
+    assert_int_equal(sink.kind, FLOWEVENT_CLOSE);
 }
 
 static void bad_events(void **state)
@@ -174,6 +187,7 @@ static void bad_events(void **state)
     assert_int_equal(counter_get(&counters.bad_events[FLOWEVENT_BADJSON]), 2);
     assert_int_equal(counter_get(&counters.bad_events[FLOWEVENT_TOOLONG]), 1);
     assert_int_equal(counter_get(&counters.events), 0);
+    assert_int_equal(sink.noted, 0);
 }
 
 /* Lines as long as they may be travel, too: short again, with the date of the zone that they carry. */

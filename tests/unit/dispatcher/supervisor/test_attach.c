@@ -38,7 +38,7 @@ static int size_of(int fd)
 }
 
 enum { CONFIG = 1, DISPATCHER, HUB, SUPERVISOR, JOURNAL, HTTP, DATA, STAGING, EVENTS };
-enum { RING = 100, PAGE = 200, ARENA = 300, BELL_D = 400, BELL_S = 500, SAVEFILE = 1000 };
+enum { RING = 100, PAGE = 200, ARENA = 300, BELL_D = 400, BELL_S = 500, REP_H = 600, REP_S = 700, SAVEFILE = 1000 };
 
 static void fill(unsigned shards, unsigned savefiles)
 {
@@ -57,6 +57,8 @@ static void fill(unsigned shards, unsigned savefiles)
         memory.arena[i] = file_of(ARENA + i);
         memory.doorbell_dispatcher[i] = file_of(BELL_D + i);
         memory.doorbell_shard[i] = file_of(BELL_S + i);
+        memory.reports_hub[i] = file_of(REP_H + i);
+        memory.reports_shard[i] = file_of(REP_S + i);
     }
     for (int i = 0; i < (int)savefiles; i++)
         fds.savefiles[i] = file_of(SAVEFILE + i);
@@ -106,7 +108,7 @@ static void takes(struct proto_attachment *a, enum proto_role role, unsigned ind
 
 static void nothing_else(struct proto_attachment *a)
 {
-    for (int role = ROLE_CONFIG; role <= ROLE_EVENTSOCKET; role++)
+    for (int role = ROLE_CONFIG; role <= ROLE_LAST; role++)
         for (unsigned i = 0; i < SHARDS_MAX; i++)
             assert_int_equal(proto_take_fd(a, (enum proto_role)role, i), -1);
     proto_attachment_free(a);
@@ -125,6 +127,7 @@ static void test_a_shard_gets_its_own_memory_alone(void **state)
     takes(&a, ROLE_SHARD_PAGE, 1, PAGE + 1);
     takes(&a, ROLE_ARENA, 1, ARENA + 1);
     takes(&a, ROLE_DOORBELL, 1, BELL_S + 1);
+    takes(&a, ROLE_REPORTS, 1, REP_S + 1);
     takes(&a, ROLE_DATADIR, 0, DATA);
     takes(&a, ROLE_STAGINGDIR, 0, STAGING);
     takes(&a, ROLE_EVENTS_FILE, 0, EVENTS);
@@ -146,6 +149,8 @@ static void test_the_hub_sees_counters_and_no_packet(void **state)
     takes(&a, ROLE_SUPERVISOR_PAGE, 0, SUPERVISOR);
     takes(&a, ROLE_SHARD_PAGE, 0, PAGE);
     takes(&a, ROLE_SHARD_PAGE, 1, PAGE + 1);
+    takes(&a, ROLE_REPORTS, 0, REP_H);
+    takes(&a, ROLE_REPORTS, 1, REP_H + 1);
     takes(&a, ROLE_JOURNAL, 0, JOURNAL);
     takes(&a, ROLE_HTTP, 0, HTTP);
     takes(&a, ROLE_EVENTSOCKET, 0, ARENA);
