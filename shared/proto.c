@@ -99,7 +99,7 @@ static int check(const struct proto_msg *msg, size_t len, size_t fd_count)
         return SC_EFORMAT;
     if (msg->version != PROTO_VERSION)
         return SC_EVERSION;
-    if (len != sizeof *msg || msg->type < PROTO_FDS || msg->type > PROTO_WATCHING || msg->fd_count != fd_count ||
+    if (len != sizeof *msg || msg->type < PROTO_FDS || msg->type >= PROTO_TYPES_END || msg->fd_count != fd_count ||
         msg->text[PROTO_TEXT - 1] != '\0')
         return SC_EFORMAT;
     for (size_t i = 0; i < fd_count; i++)

@@ -29,12 +29,19 @@ enum proto_type {
     PROTO_START,    /* dispatcher: every shard is ready, open the capture */
     PROTO_STOP,     /* drain, finish, publish, exit. Dispatcher: capture `value` ms more first, then drain, END */
     /* child -> supervisor */
-    PROTO_READY,   /* attached, subscribed, replay complete */
-    PROTO_SAVED,   /* text = path of a published file below datadir (only if config.report_files) */
-    PROTO_FAILED,  /* text = why, one line; the child exits with status `value` next */
-    PROTO_KILL,    /* dispatcher: shard `value` wrote an impossible index, kill it */
-    PROTO_KEEP,    /* hub: keep these fds for my successor (roles as given); replaces fds of the same role */
-    PROTO_WATCHING /* dispatcher: text = names of the captured interfaces, blank-separated */
+    PROTO_READY,    /* attached, subscribed, replay complete */
+    PROTO_SAVED,    /* text = path of a published file below datadir (only if config.report_files) */
+    PROTO_FAILED,   /* text = why, one line; the child exits with status `value` next */
+    PROTO_KILL,     /* dispatcher: shard `value` wrote an impossible index, kill it */
+    PROTO_KEEP,     /* hub: keep these fds for my successor (roles as given); replaces fds of the same role */
+    PROTO_WATCHING, /* dispatcher: text = names of the captured interfaces, blank-separated */
+    /* supervisor -> child, again */
+    PROTO_LEAVE,  /* exit 0 with everything as it is (SIGTERM says the same): a successor goes on */
+    PROTO_DRAIN,  /* shard: take nothing more out of the ring, publish every flow, exit 0; the successor reads on */
+    PROTO_ANSWER, /* hub: text = the answer to the PROTO_ASK with the same `value` */
+    /* child -> supervisor, again */
+    PROTO_ASK, /* hub: text = a command of ctl.sock that is for the supervisor, value = a number for its answer */
+    PROTO_TYPES_END
 };
 
 enum proto_role {

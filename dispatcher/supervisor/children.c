@@ -36,16 +36,26 @@ void child_tell(const struct child *c, enum proto_type type, int64_t value)
 
 void child_kill(const struct child *c)
 {
-    if (c->pid > 0)
-        kill(c->pid, SIGKILL);
+    if (c->pidfd >= 0)
+        spawn_kill(c->pidfd);
+    else if (c->pid > 0)
+        kill(c->pid, SIGKILL); /* a kernel without pidfds; not reaped, so the number is still its own */
+}
+
+bool child_there(const struct child *c)
+{
+    return c->pid > 0 || c->sock >= 0;
 }
 
 void child_close(struct child *c)
 {
     evsource_remove(c->on_message);
-    c->on_message = NULL;
+    evsource_remove(c->on_exit);
+    c->on_message = c->on_exit = NULL;
     if (c->sock >= 0)
         close(c->sock);
-    c->sock = -1;
+    if (c->pidfd >= 0)
+        close(c->pidfd);
+    c->sock = c->pidfd = -1;
     c->pid = 0;
 }

@@ -4,6 +4,8 @@
 #ifndef SUPERVISOR_CHILDREN_H
 #define SUPERVISOR_CHILDREN_H
 
+#include <stdbool.h>
+
 #include "dispatcher/supervisor/attach.h"
 #include "dispatcher/supervisor/slot.h"
 #include "dispatcher/supervisor/spawn.h"
@@ -18,9 +20,10 @@ struct child {
     enum child_kind kind;
     unsigned index; /* shard number */
     struct slot slot;
-    pid_t pid; /* 0 = no process */
+    pid_t pid; /* 0 = no process, or one of an outside supervisor that we cannot see */
+    int pidfd; /* readable once the process has ended; -1 = none */
     int sock;  /* -1 = none */
-    struct evsource *on_message;
+    struct evsource *on_message, *on_exit;
     bool stop_sent;
     bool ever_ready;
     unsigned unready_deaths;  /* while it has never been ready */
@@ -28,6 +31,8 @@ struct child {
     int failure_status;
     uint64_t progress;          /* last value seen */
     struct mono progress_since; /* when it last moved */
+    uint64_t beat;              /* the same of the heartbeat, for people */
+    struct mono beat_since;
 };
 
 /* "shard[3]", "hub". Returns out. */
@@ -39,6 +44,9 @@ void child_tell(const struct child *c, enum proto_type type, int64_t value);
 
 /* SIGKILL; nothing if there is no process. */
 void child_kill(const struct child *c);
+
+/* True while a process is attached or not yet reaped. */
+bool child_there(const struct child *c);
 
 /* Closes what belongs to the process that was reaped. */
 void child_close(struct child *c);

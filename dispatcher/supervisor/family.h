@@ -28,6 +28,8 @@ struct family {
     const struct clock *clock;
     struct evloop *loop;
     struct evsource *timer;
+    void (*on_message)(void *ctx); /* ctx: struct child; its socket is readable */
+    void (*on_exit)(void *ctx);    /* ctx: struct child; its process has ended */
     struct program hub_program, dispatcher_program, shard_program;
     struct child hub, dispatcher, shard[SHARDS_MAX];
     struct proto_fd kept[8]; /* what the hub wants its successor to have */
@@ -37,7 +39,10 @@ struct family {
     struct mono last_look; /* of watch_children */
     bool capturing;        /* the dispatcher has said what it watches, or has read something */
     unsigned stops;        /* signals that asked for the end */
-    unsigned ticks;
+    struct mono next_second;
+    unsigned seconds;
+    int64_t watchdog_ns; /* 0 = the service manager wants no watchdog */
+    struct mono next_watchdog;
     int status;
     char reason[PROTO_TEXT + 128];
 };

@@ -28,9 +28,10 @@ void slot_want(struct slot *s, struct mono now)
 
 enum slot_action slot_tick(struct slot *s, struct mono now)
 {
-    if (s->state == SLOT_DUE && now.ns >= s->until.ns)
+    bool limited = (s->state == SLOT_STARTING && !s->external) || s->state == SLOT_LEAVING;
+    if (s->state == SLOT_DUE && now.ns >= s->until.ns && !s->external)
         return SLOT_SPAWN;
-    if (s->state == SLOT_STARTING && now.ns >= s->until.ns && !s->killed) {
+    if (limited && now.ns >= s->until.ns && !s->killed) {
         s->killed = true;
         return SLOT_KILL;
     }
@@ -79,16 +80,24 @@ void slot_killed(struct slot *s)
     s->killed = true;
 }
 
+void slot_leave(struct slot *s, int64_t limit_ns, struct mono now)
+{
+    if (s->state != SLOT_READY)
+        return;
+    enter(s, SLOT_LEAVING, now);
+    s->until.ns = now.ns + limit_ns;
+}
+
 void slot_paused(struct slot *s, int64_t ns)
 {
-    if (s->state == SLOT_STARTING)
+    if (s->state == SLOT_STARTING || s->state == SLOT_LEAVING)
         s->until.ns += ns;
 }
 
 enum slot_death slot_death_of(const struct slot *s, int wait_status)
 {
     if (s->killed)
-        return DEATH_FAULT;
+        return s->state == SLOT_LEAVING ? DEATH_OUTSIDE : DEATH_FAULT;
     if (WIFEXITED(wait_status)) {
         switch (WEXITSTATUS(wait_status)) {
         case EXIT_DONE:

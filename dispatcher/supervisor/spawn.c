@@ -118,6 +118,16 @@ int spawn_ask(const struct program *p, const char *arg1, const char *arg2, char 
     return WEXITSTATUS(status);
 }
 
+int spawn_pidfd(pid_t pid)
+{
+    return (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
+}
+
+void spawn_kill(int pidfd)
+{
+    (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+}
+
 pid_t spawn_reap(pid_t pid, int *status_r)
 {
     pid_t got = waitpid(pid, status_r, WNOHANG);

@@ -25,6 +25,13 @@ pid_t spawn_child(const struct program *p, int *sock_r) SC_MUST_CHECK;
  * NUL-terminated). For short questions at the start. Returns its exit status, or SC_ESYS. */
 int spawn_ask(const struct program *p, const char *arg1, const char *arg2, char *out, size_t cap);
 
+/* An fd that stands for a process and no other, readable once it has ended (pidfd_open(2)); -1 where there is none:
+ * the caller then looks from time to time. */
+int spawn_pidfd(pid_t pid);
+
+/* SIGKILL to the process of a pidfd; nothing if it has ended. */
+void spawn_kill(int pidfd);
+
 /* Reaps the child if it has ended: its pid and *status_r, 0 if it has not, SC_ESYS. Never blocks. */
 pid_t spawn_reap(pid_t pid, int *status_r);
 

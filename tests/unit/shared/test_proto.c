@@ -251,7 +251,7 @@ static void test_bad_form(void **state)
     m.type = 0;
     send_raw(&m, sizeof m, 2);
     expect(SC_EFORMAT);
-    m.type = PROTO_WATCHING + 1;
+    m.type = PROTO_TYPES_END;
     send_raw(&m, sizeof m, 2);
     expect(SC_EFORMAT);
     m = good;

@@ -159,6 +159,49 @@ static void test_spawn_that_fails_is_tried_later(void **state)
     assert_int_equal(s.generation, 0);
 }
 
+static void test_leaving_is_no_fault_however_it_ends(void **state)
+{
+    struct slot s;
+    (void)state;
+    slot_init(&s, 30 * NS_PER_SEC);
+    slot_leave(&s, SLOT_LEAVE_LIMIT_NS, at_ms(0)); /* nobody there */
+    assert_int_equal(s.state, SLOT_IDLE);
+    slot_want(&s, at_ms(0));
+    start(&s, 0);
+    slot_leave(&s, SLOT_LEAVE_LIMIT_NS, at_ms(0)); /* not ready: nothing to hand over yet */
+    assert_int_equal(s.state, SLOT_STARTING);
+    slot_ready(&s, at_ms(10));
+    slot_leave(&s, SLOT_LEAVE_LIMIT_NS, at_ms(20));
+    assert_int_equal(slot_tick(&s, at_ms(5019)), SLOT_NOTHING);
+    assert_int_equal(slot_exited(&s, slot_death_of(&s, exited(EXIT_DONE)), true, at_ms(5019)), 0);
+    start(&s, 5019);
+    slot_ready(&s, at_ms(5030));
+    slot_leave(&s, SLOT_LEAVE_LIMIT_NS, at_ms(5030));
+    slot_paused(&s, NS_PER_SEC);
+    assert_int_equal(slot_tick(&s, at_ms(11029)), SLOT_NOTHING);
+    assert_int_equal(slot_tick(&s, at_ms(11030)), SLOT_KILL); /* said once */
+    assert_int_equal(slot_tick(&s, at_ms(11031)), SLOT_NOTHING);
+    assert_int_equal(slot_death_of(&s, SIGKILL), DEATH_OUTSIDE);
+    assert_int_equal(slot_exited(&s, DEATH_OUTSIDE, true, at_ms(11031)), 0);
+    assert_int_equal(s.faults, 0);
+}
+
+static void test_an_external_one_is_waited_for(void **state)
+{
+    struct slot s;
+    (void)state;
+    slot_init(&s, 30 * NS_PER_SEC);
+    s.external = true;
+    slot_want(&s, at_ms(0));
+    assert_int_equal(slot_tick(&s, at_ms(100000)), SLOT_NOTHING);
+    slot_spawned(&s, at_ms(100000)); /* it came */
+    assert_int_equal(s.generation, 1);
+    assert_int_equal(slot_tick(&s, at_ms(200000)), SLOT_NOTHING);
+    slot_ready(&s, at_ms(200000));
+    assert_int_equal(slot_exited(&s, DEATH_OUTSIDE, true, at_ms(200001)), 0);
+    assert_int_equal(slot_tick(&s, at_ms(300000)), SLOT_NOTHING);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +214,8 @@ int main(void)
         cmocka_unit_test(test_every_death_has_its_meaning),
         cmocka_unit_test(test_not_wanted_any_more),
         cmocka_unit_test(test_spawn_that_fails_is_tried_later),
+        cmocka_unit_test(test_leaving_is_no_fault_however_it_ends),
+        cmocka_unit_test(test_an_external_one_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See deaths.h. Failure policy: a child's death is never ours; a child that refuses its configuration, or a dispatcher
+ * that cannot open its capture at start, stops the family with its status and its words as the reason. */
+#include "dispatcher/supervisor/deaths.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "dispatcher/supervisor/gauges.h"
+#include "dispatcher/supervisor/messages.h"
+#include "dispatcher/supervisor/stopping.h"
+#include "dispatcher/supervisor/watch.h"
+#include "shared/log.h"
+
+#define START_TRIES 4    /* faults of a child that was never ready, before the start is given up */
+#define START_DEATHS 50  /* the same for deaths that somebody else caused, as a machine short of memory does */
+#define LAST_MESSAGES 16 /* times the budget of messages_take: more than a socket holds */
+
+/* True if the child is to be replaced. Status 0 alone is no proof that the work is done: SIGTERM from outside means
+ * "leave as things are", and whoever sends it to the whole process group sends it to all. */
+static bool wanted(const struct child *c, enum slot_death death)
+{
+    const struct family *f = c->family;
+    if (c->kind == CHILD_HUB)
+        return f->phase < PHASE_CLOSING;
+    if (c->kind == CHILD_DISPATCHER)
+        return !config_reads_files(f->config) && !(death == DEATH_DONE && c->stop_sent) && f->phase <= PHASE_DRAINING &&
+               f->stops < 2;
+    if (f->phase >= PHASE_DRAINING && c->slot.faults >= DEATHS_FINISH_TRIES)
+        return false;
+    if (death == DEATH_DONE && (f->phase >= PHASE_DRAINING || config_reads_files(f->config)))
+        return watch_shard_owes(f, c->index);
+    return f->phase < PHASE_FINISHING || c->ever_ready;
+}
+
+/* A death that ends the run: nobody needs to see it again. */
+static bool is_fatal(const struct child *c, enum slot_death death)
+{
+    const struct family *f = c->family;
+    if (death == DEATH_CONFIG)
+        return true;
+    if (death == DEATH_FAULT && c->failure[0] && (!c->ever_ready || (c->kind == CHILD_DISPATCHER && !f->capturing)))
+        return true;
+    if (c->ever_ready || f->phase > PHASE_OPENING)
+        return false;
+    return (death == DEATH_FAULT && c->slot.faults + 1 >= START_TRIES) || c->unready_deaths >= START_DEATHS;
+}
+
+static void dispatcher_died(struct family *f, enum slot_death death, int wait_status, const char *how)
+{
+    struct child *c = &f->dispatcher;
+    bool asked = f->stops > 0 && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM;
+    if (c->slot.state == SLOT_DUE)
+        return; /* a successor will go on */
+    if (death != DEATH_DONE && !asked)
+        family_fail(f, c->failure[0] ? c->failure_status : EXIT_FAILED, c->failure[0] ? "" : "dispatcher",
+                    c->failure[0] ? c->failure : how);
+    stopping_finish_shards(f);
+}
+
+static void died(struct child *c, int wait_status)
+{
+    struct family *f = c->family;
+    char name[CHILD_NAME], how[SPAWN_DEATH_TEXT];
+    enum slot_death death = slot_death_of(&c->slot, wait_status);
+    child_name(c, name);
+    for (int i = 0; i < LAST_MESSAGES && c->on_message; i++)
+        messages_take(c); /* its last words */
+    c->unready_deaths += !c->ever_ready;
+    bool fatal = is_fatal(c, death);
+    bool again = wanted(c, death);
+    child_close(c);
+    spawn_death_text(wait_status, how);
+    int64_t delay = slot_exited(&c->slot, death, again && !fatal, family_now(f));
+    if (delay >= 0) {
+        counter_add(gauges_restarts(c), 1);
+        log_warn("child died child=%s how=\"%s\"%s%s restart_in=%lldms", name, how, c->failure[0] ? " why=" : "",
+                 c->failure, (long long)(delay / NS_PER_MS));
+    }
+    if (fatal && c->kind != CHILD_DISPATCHER) {
+        int status = c->failure[0] ? c->failure_status : death == DEATH_CONFIG ? WEXITSTATUS(wait_status) : EXIT_FAILED;
+        family_fail(f, status, c->failure[0] ? "" : name, c->failure[0] ? c->failure : how);
+        stopping_give_up(f);
+    } else if (!again && death != DEATH_DONE && c->kind == CHILD_SHARD) {
+        family_fail(f, EXIT_FAILED, name, how);
+        stopping_give_up(f);
+    }
+    if (c->kind == CHILD_DISPATCHER)
+        dispatcher_died(f, death, wait_status, how);
+    else if (c->kind == CHILD_SHARD && f->phase >= PHASE_FINISHING)
+        stopping_finish_shards(f);
+    else if (c->kind == CHILD_HUB && f->phase == PHASE_CLOSING)
+        evloop_stop(f->loop);
+    gauges_set(f);
+    evloop_timer_set(f->timer, 0); /* its successor need not wait for the next tick */
+}
+
+void deaths_reap(void *ctx)
+{
+    struct child *c = ctx;
+    int status;
+    if (c->pid > 0 && spawn_reap(c->pid, &status) == c->pid)
+        died(c, status);
+}

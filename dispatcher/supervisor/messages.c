@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See messages.h. Failure policy: a message that makes no sense is ignored with a warning, and so is one of another
+ * generation. */
+#include "dispatcher/supervisor/messages.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dispatcher/supervisor/family.h"
+#include "dispatcher/supervisor/notify.h"
+#include "shared/log.h"
+
+static void step_up(struct family *f)
+{
+    bool all = f->hub.slot.state == SLOT_READY;
+    for (unsigned i = 0; i < f->memory->shards; i++)
+        all = all && f->shard[i].slot.state == SLOT_READY;
+    if (all && f->phase == PHASE_STARTING) {
+        family_enter(f, PHASE_OPENING);
+        slot_want(&f->dispatcher.slot, family_now(f));
+    }
+}
+
+static void on_ready(struct child *c)
+{
+    struct family *f = c->family;
+    char name[CHILD_NAME];
+    slot_ready(&c->slot, family_now(f));
+    c->ever_ready = true;
+    if (c->slot.generation > 1)
+        log_info("restarted child=%s pid=%d generation=%u", child_name(c, name), (int)c->pid, c->slot.generation);
+    if (c->kind == CHILD_DISPATCHER) {
+        child_tell(c, PROTO_START, 0);
+        if (f->phase == PHASE_OPENING) {
+            family_enter(f, PHASE_RUNNING);
+            log_info("running shards=%u", f->memory->shards);
+            notify_send("READY=1\nSTATUS=capturing");
+        } else if (f->phase == PHASE_DRAINING) {
+            child_tell(c, PROTO_STOP, 0); /* a successor that came up while we stop: only the END is wanted */
+        }
+    } else if (c->kind == CHILD_SHARD && f->phase == PHASE_FINISHING) {
+        c->stop_sent = true;
+        child_tell(c, PROTO_STOP, 0);
+    }
+    step_up(f);
+    evloop_timer_set(f->timer, 0); /* the next one may start */
+}
+
+static void keep(struct family *f, const struct proto_msg *msg, int *fds)
+{
+    for (unsigned i = 0; i < msg->fd_count; i++) {
+        unsigned k = 0;
+        while (k < f->kept_count && (f->kept[k].role != msg->names[i].role || f->kept[k].index != msg->names[i].index))
+            k++;
+        if (k == sizeof(f->kept) / sizeof(*f->kept))
+            continue; /* its fd is closed by the caller */
+        if (k == f->kept_count)
+            f->kept_count++;
+        else
+            close(f->kept[k].fd);
+        f->kept[k] = (struct proto_fd){msg->names[i].role, msg->names[i].index, fds[i]};
+        fds[i] = -1;
+    }
+}
+
+static void on_failed(struct child *c, const struct proto_msg *msg)
+{
+    snprintf(c->failure, sizeof(c->failure), "%s", msg->text);
+    c->failure_status = (int)msg->value;
+}
+
+static void handle(struct child *c, const struct proto_msg *msg, int *fds)
+{
+    struct family *f = c->family;
+    char name[CHILD_NAME];
+    switch (msg->type) {
+    case PROTO_READY:
+        on_ready(c);
+        break;
+    case PROTO_SAVED:
+        terminal_saved(f->terminal, msg->text);
+        break;
+    case PROTO_FAILED:
+        on_failed(c, msg);
+        break;
+    case PROTO_WATCHING:
+        f->capturing = true;
+        terminal_watching(f->terminal, msg->text);
+        break;
+    case PROTO_KEEP:
+        if (c->kind == CHILD_HUB)
+            keep(f, msg, fds);
+        break;
+    case PROTO_KILL:
+        if (c->kind == CHILD_DISPATCHER && msg->value >= 0 && msg->value < f->memory->shards) {
+            struct child *shard = &f->shard[msg->value];
+            log_warn("killing a shard that wrote an impossible index child=%s", child_name(shard, name));
+            slot_killed(&shard->slot);
+            child_kill(shard);
+        }
+        break;
+    default:
+        log_warn("unexpected message child=%s type=%u", child_name(c, name), msg->type);
+    }
+}
+
+void messages_take(void *ctx)
+{
+    struct child *c = ctx;
+    static struct proto_msg msg;
+    int fds[PROTO_FDS_PER_MSG];
+    char name[CHILD_NAME];
+    for (int budget = 64; budget > 0; budget--) { /* the others want their turn */
+        int err = proto_recv(c->sock, &msg, fds);
+        if (err == SC_EAGAIN)
+            return;
+        if (err) {
+            if (err != SC_EOF)
+                log_warn("bad message child=%s error=%s", child_name(c, name), sc_strerror(err));
+            evsource_remove(c->on_message); /* its death is noticed by SIGCHLD */
+            c->on_message = NULL;
+            return;
+        }
+        if (msg.generation == c->slot.generation)
+            handle(c, &msg, fds);
+        else
+            log_warn("message of another generation child=%s generation=%u", child_name(c, name), msg.generation);
+        for (unsigned i = 0; i < msg.fd_count; i++)
+            if (fds[i] >= 0)
+                close(fds[i]);
+    }
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See starting.h. Failure policy: what does not start is tried again with growing delays. */
+#include "dispatcher/supervisor/starting.h"
+
+#include <stdio.h>
+
+#include "shared/log.h"
+
+static void list_of(const struct child *c, struct attach_list *l)
+{
+    const struct family *f = c->family;
+    l->count = 0;
+    if (c->kind == CHILD_DISPATCHER) {
+        attach_dispatcher(l, f->memory, f->fds, f->config);
+    } else if (c->kind == CHILD_SHARD) {
+        attach_shard(l, f->memory, f->fds, c->index);
+    } else {
+        attach_hub(l, f->memory, f->fds);
+        for (unsigned i = 0; i < f->kept_count; i++)
+            attach_add(l, (enum proto_role)f->kept[i].role, f->kept[i].index, f->kept[i].fd);
+    }
+}
+
+static const struct program *program_of(const struct child *c)
+{
+    const struct family *f = c->family;
+    if (c->kind == CHILD_HUB)
+        return &f->hub_program;
+    return c->kind == CHILD_DISPATCHER ? &f->dispatcher_program : &f->shard_program;
+}
+
+void starting_spawn(struct child *c)
+{
+    struct family *f = c->family;
+    static struct attach_list list; /* large; used up before it returns */
+    char name[CHILD_NAME];
+    pid_t pid = spawn_child(program_of(c), &c->sock);
+    if (pid < 0) {
+        log_error("cannot start a process child=%s error=%m", child_name(c, name));
+        slot_spawn_failed(&c->slot, family_now(f));
+        return;
+    }
+    c->pid = pid;
+    c->pidfd = spawn_pidfd(pid);
+    if (c->pidfd >= 0)
+        c->on_exit = evloop_on_readable(f->loop, c->pidfd, f->on_exit, c);
+    c->stop_sent = false;
+    c->failure[0] = '\0';
+    slot_spawned(&c->slot, family_now(f));
+    c->progress_since = c->beat_since = family_now(f);
+    list_of(c, &list);
+    int err = attach_send(c->sock, c->index, c->slot.generation, &list);
+    c->on_message = evloop_on_readable(f->loop, c->sock, f->on_message, c);
+    if (err || !c->on_message) {
+        log_error("cannot attach a process child=%s error=%s", child_name(c, name), sc_strerror(err));
+        slot_killed(&c->slot);
+        child_kill(c);
+    }
+    log_debug("started child=%s pid=%d generation=%u", child_name(c, name), (int)pid, c->slot.generation);
+}
+
+int starting_open_programs(struct family *f, const char **reason_r)
+{
+    static char reason[256];
+    struct program *programs[] = {&f->hub_program, &f->dispatcher_program, &f->shard_program};
+    const char *names[] = {"shardcap-hub", "shardcap-dispatcher", "shardcap-shard"};
+    for (unsigned i = 0; i < 3; i++)
+        if (spawn_open(programs[i], names[i]) != SC_OK) {
+            snprintf(reason, sizeof(reason), "cannot open %s beside this program: %m; install all five together",
+                     names[i]);
+            *reason_r = reason;
+            return SC_ESYS;
+        }
+    return SC_OK;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See stopping.h. Cannot fail: whom a message does not reach is found dead or stuck. */
+#include "dispatcher/supervisor/stopping.h"
+
+#include "dispatcher/supervisor/notify.h"
+
+static void close_hub(struct family *f)
+{
+    family_enter(f, PHASE_CLOSING);
+    f->hub.stop_sent = true;
+    child_tell(&f->hub, PROTO_STOP, 0);
+    if (f->hub.slot.state == SLOT_DUE || f->hub.slot.state == SLOT_IDLE)
+        slot_exited(&f->hub.slot, DEATH_DONE, false, family_now(f));
+    if (f->hub.pid == 0)
+        evloop_stop(f->loop);
+}
+
+void stopping_finish_shards(struct family *f)
+{
+    bool all = true;
+    if (f->phase < PHASE_FINISHING)
+        family_enter(f, PHASE_FINISHING);
+    for (unsigned i = 0; i < f->memory->shards; i++) {
+        struct child *c = &f->shard[i];
+        if (!c->stop_sent && c->slot.state == SLOT_READY) { /* the END may be missing; both together do no harm */
+            c->stop_sent = true;
+            child_tell(c, PROTO_STOP, 0);
+        }
+        if (c->slot.state == SLOT_DUE && !c->ever_ready && c->pid == 0)
+            slot_exited(&c->slot, DEATH_DONE, false, family_now(f)); /* it has nothing to save */
+        all = all && c->slot.state == SLOT_ENDED;
+    }
+    if (all && f->phase == PHASE_FINISHING)
+        close_hub(f);
+}
+
+void stopping_stop(struct family *f, int64_t wait_ms)
+{
+    notify_send("STOPPING=1\nSTATUS=draining");
+    if (f->phase == PHASE_RUNNING || f->phase == PHASE_DRAINING || f->dispatcher.pid > 0) {
+        family_enter(f, PHASE_DRAINING);
+        if (f->dispatcher.pid > 0) {
+            f->dispatcher.stop_sent = true;
+            child_tell(&f->dispatcher, PROTO_STOP, wait_ms);
+            return;
+        }
+        slot_exited(&f->dispatcher.slot, DEATH_DONE, false, family_now(f)); /* it was between two lives */
+    }
+    if (f->phase < PHASE_FINISHING)
+        stopping_finish_shards(f);
+}
+
+void stopping_give_up(struct family *f)
+{
+    stopping_stop(f, 0);
+    if (f->phase == PHASE_DRAINING)
+        stopping_stop(f, 0);
+}

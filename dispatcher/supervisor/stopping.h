@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The family ends, in order: the dispatcher drains and writes END, shards publish and exit, the hub goes last. */
+#ifndef SUPERVISOR_STOPPING_H
+#define SUPERVISOR_STOPPING_H
+
+#include <stdint.h>
+
+#include "dispatcher/supervisor/family.h"
+
+/* Ends the family. wait_ms: how long the dispatcher is to go on. A second call with 0 ends the wait. */
+void stopping_stop(struct family *f, int64_t wait_ms);
+
+/* The dispatcher is gone for good: tells the shards, and the hub once all of them have ended. Call it again whenever a
+ * shard has ended. */
+void stopping_finish_shards(struct family *f);
+
+/* A shard that will not be there again. If its ring is full the dispatcher waits for room in it: told twice, it gives
+ * up waiting. */
+void stopping_give_up(struct family *f);
+
+#endif
