@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 # What a Debian 12 machine needs: to build and run; to test; to format and lint. The only lists there are.
 PACKAGES := gcc make libc6-dev libpcap-dev libevent-dev libnanomsg-dev libjansson-dev zlib1g-dev libcap-dev \
-	libseccomp-dev
+	libseccomp-dev libisal-dev libdeflate-dev
 PACKAGES_TEST := libcmocka-dev python3 tshark tcpdump nanomsg-utils iproute2 curl clang valgrind binutils tar
 PACKAGES_DEV := clang libclang-rt-14-dev clang-format clang-tidy cppcheck python3 binutils
 
@@ -42,12 +42,21 @@ program_hub := shardcap-hub
 program_ctl := shardcapctl
 program_shard := shardcap-shard
 
+# Faster compression where its development packages are installed; NO_ISAL=1 and NO_LIBDEFLATE=1 build without.
+number_sign := \#
+probe = $(shell printf '$(number_sign)include <$(1)>\nint main(void) { return 0; }\n' | \
+	$(CC) -x c - $(2) -o /dev/null 2>/dev/null && echo $(2))
+lib_isal := $(if $(NO_ISAL),,$(call probe,isa-l.h,-lisal))
+lib_libdeflate := $(if $(NO_LIBDEFLATE),,$(call probe,libdeflate.h,-ldeflate))
+codec_flags := $(if $(lib_isal),-DSC_ISAL) $(if $(lib_libdeflate),-DSC_LIBDEFLATE)
+codecs := zlib$(if $(lib_libdeflate), libdeflate)$(if $(lib_isal), ISA-L)
+
 libs_supervisor := -levent_core -lcap
 libs_capture := -lpcap -levent_core -lcap -lseccomp
 libs_hub := -lnanomsg -levent -ljansson -lcap -lseccomp
 libs_ctl := -lnanomsg -lz
-libs_shard := -lnanomsg -levent_core -ljansson -lz -lcap -lseccomp
-libs_all := -lnanomsg -levent -lpcap -ljansson -lz -lcap -lseccomp
+libs_shard := -lnanomsg -levent_core -ljansson -lz $(lib_isal) $(lib_libdeflate) -lcap -lseccomp
+libs_all := -lnanomsg -levent -lpcap -ljansson -lz $(lib_isal) $(lib_libdeflate) -lcap -lseccomp
 
 # One short line per step; V=1 shows the commands.
 Q := $(if $(V),,@)
@@ -75,9 +84,15 @@ $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-# The commit is compiled into one object, which is rebuilt only when the commit changes.
-$(BUILD)/obj/shared/version.o: CPPFLAGS += -DSC_VERSION='"$(VERSION)"' -DSC_COMMIT='"$(COMMIT)"'
-$(BUILD)/obj/shared/version.o: $(BUILD)/commit
+# The commit and the choice of codecs are compiled into few objects, which are rebuilt only when they change.
+$(BUILD)/obj/shared/version.o: CPPFLAGS += -DSC_VERSION='"$(VERSION)"' -DSC_COMMIT='"$(COMMIT)"' \
+	-DSC_CODECS='"$(codecs)"'
+$(BUILD)/obj/shared/version.o: $(BUILD)/commit $(BUILD)/codecs
+$(BUILD)/obj/shard/encoder_isal.o $(BUILD)/obj/shard/encoder_libdeflate.o: CPPFLAGS += $(codec_flags)
+$(BUILD)/obj/shard/encoder_isal.o $(BUILD)/obj/shard/encoder_libdeflate.o: $(BUILD)/codecs
+$(BUILD)/codecs: FORCE
+	@mkdir -p $(@D)
+	@echo '$(codecs)' | cmp -s - $@ || echo '$(codecs)' > $@
 $(BUILD)/commit: FORCE
 	@mkdir -p $(@D)
 	@echo '$(VERSION) $(COMMIT)' | cmp -s - $@ || echo '$(VERSION) $(COMMIT)' > $@
@@ -218,7 +233,7 @@ CPPCHECK := cppcheck --quiet --std=c11 --language=c --enable=warning,performance
 	--error-exitcode=1 --suppress=missingIncludeSystem --suppress=unusedStructMember -j 2
 lint: lint-tidy lint-cppcheck ## clang-tidy and cppcheck
 lint_c = $(filter %.c,$(sources))
-lint_flags := $(CPPFLAGS) -DSC_VERSION='"0"' -DSC_COMMIT='"0"'
+lint_flags := $(CPPFLAGS) -DSC_VERSION='"0"' -DSC_COMMIT='"0"' -DSC_CODECS='"0"' $(codec_flags)
 lint-tidy:
 	@printf '%s\n' $(lint_c) | xargs -P 2 -n 1 sh -c 'out=$$(clang-tidy --quiet --warnings-as-errors="*" "$$@" -- \
 		-std=c17 $(subst ','\'',$(lint_flags)) 2>/dev/null) || { echo "$$out"; exit 1; }' lint

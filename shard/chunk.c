@@ -16,6 +16,8 @@ struct sealer {
     struct encoder *e;
     enum gzip_mode mode;
     bool stream;
+    enum effort effort;
+    uint64_t small_bytes;
     size_t out_cap;
     uint8_t *out;
     uint8_t in[ENCODER_DICT + PIECE];
@@ -29,6 +31,7 @@ struct sealer *sealer_new(struct arena *a, enum gzip_mode mode, bool stream)
     s->a = a;
     s->mode = mode;
     s->stream = stream;
+    s->effort = EFFORT_FAST;
     s->e = encoder_new(mode);
     if (s->e) {
         s->out_cap = encoder_bound(s->e, PIECE);
@@ -55,7 +58,24 @@ bool chunk_ripe(const struct sealer *s, const struct flow *f)
     /* Without compression a chain is as small raw as packed, and costs no copy until the end. */
     if (s->mode == GZIP_NONE && !s->stream)
         return false;
-    return f->total - f->sealed >= (f->sealed < CHUNK_GROWS ? CHUNK_FIRST : CHUNK_LATER);
+    uint64_t raw = f->total - f->sealed;
+    if (raw < CHUNK_FIRST)
+        return false;
+    if (!s->stream && arena_budget_used(s->a) < arena_budget_limit(s->a) / CHUNK_WIDE_SHARE)
+        return raw >= CHUNK_WIDE;
+    return raw >= (f->sealed < CHUNK_GROWS ? CHUNK_FIRST : CHUNK_LATER);
+}
+
+void sealer_effort(struct sealer *s, enum effort effort)
+{
+    s->effort = effort;
+}
+
+uint64_t sealer_small_bytes(struct sealer *s)
+{
+    uint64_t n = s->small_bytes;
+    s->small_bytes = 0;
+    return n;
 }
 
 /* A place in a raw chain: `block` holds stream offset `at`. */
@@ -111,10 +131,12 @@ static int pack(struct sealer *s, uint32_t idx, struct flow *image, bool last)
         if (err)
             return err;
         bool end = last && image->sealed + n == image->total;
-        size_t len = encoder_chunk(s->e, s->in, dict, s->in + dict, n, end, s->out, s->out_cap);
+        size_t len = encoder_chunk(s->e, s->effort, s->in, dict, s->in + dict, n, end, s->out, s->out_cap);
         err = arena_append_packed(s->a, idx, image, s->out, len);
         if (err)
             return err;
+        if (s->effort == EFFORT_SMALL)
+            s->small_bytes += n;
         if (s->mode != GZIP_NONE)
             image->crc = encoder_crc(image->crc, s->in + dict, n);
         image->sealed += n;

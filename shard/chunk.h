@@ -14,7 +14,11 @@
 #include "shard/arena.h"
 #include "shard/encoder.h"
 
-#define CHUNK_FIRST 4096u /* raw bytes at which a flow's first chunks are sealed */
+/* Raw bytes at which a chunk is sealed. Larger ones cost fewer cycles and give fewer bytes: so they are wide while
+ * there is memory (less than 1/CHUNK_WIDE_SHARE of the budget in use); else a flow's first ones are small. */
+#define CHUNK_WIDE 24576u
+#define CHUNK_WIDE_SHARE 4u
+#define CHUNK_FIRST 4096u
 #define CHUNK_LATER 16384u
 #define CHUNK_GROWS 32768u /* from this many sealed bytes on, chunks are CHUNK_LATER */
 
@@ -23,6 +27,11 @@ struct sealer; /* the engine and its buffers */
 /* stream: packed bytes are wanted early, even with GZIP_NONE. NULL: no memory. */
 struct sealer *sealer_new(struct arena *a, enum gzip_mode mode, bool stream);
 void sealer_free(struct sealer *s); /* NULL is fine */
+
+/* With GZIP_AUTO: what chunks may cost from now on; EFFORT_FAST before the first call. */
+void sealer_effort(struct sealer *s, enum effort effort);
+/* Raw bytes that took EFFORT_SMALL since the last call. */
+uint64_t sealer_small_bytes(struct sealer *s);
 
 /* True when [sealed, total) has grown enough to be sealed. */
 bool chunk_ripe(const struct sealer *s, const struct flow *f);

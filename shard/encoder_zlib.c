@@ -1,96 +1,66 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The zlib encoder: one deflate state for all flows of a shard, reset for each chunk (reset, dictionary, deflate).
- * windowBits -15 = raw deflate with the 32 KiB window every reader has; memLevel 6 halves the hash table that each
- * reset clears. Failure policy: zlib fails only when the contract is broken or memory is gone at start; the first is a
- * panic. */
+ * zlib as an engine: one deflate state, reset for each chunk (reset, dictionary, deflate). windowBits -15 = raw deflate
+ * with the 32 KiB window every reader has. memLevel sets the hash table that each reset clears and how many symbols
+ * share a block: 6 gives the smallest output at level 6, 7 is nearly twice as fast as 6 at level 1 (both measured).
+ * Failure policy: zlib fails only when the contract is broken or memory is gone at start; the first is a panic. */
 #include <stdlib.h>
-#include <string.h>
 #include <zlib.h>
 
-#include "shard/encoder.h"
+#include "shard/engine.h"
 #include "shared/log.h"
 
-struct encoder {
-    z_stream z;
-    enum gzip_mode mode;
-};
-
-struct encoder *encoder_new(enum gzip_mode mode)
+static void *zlib_open(int level)
 {
-    struct encoder *e = calloc(1, sizeof(*e));
-    if (!e)
-        return NULL;
-    e->mode = mode;
-    int level = mode == GZIP_FAST ? 1 : 6;
-    if (mode != GZIP_NONE && deflateInit2(&e->z, level, Z_DEFLATED, -15, 6, Z_DEFAULT_STRATEGY) != Z_OK) {
-        free(e);
-        return NULL;
+    z_stream *z = calloc(1, sizeof(*z));
+    if (z && deflateInit2(z, level, Z_DEFLATED, -15, level == 1 ? 7 : 6, Z_DEFAULT_STRATEGY) != Z_OK) {
+        free(z);
+        z = NULL;
     }
-    return e;
+    return z;
 }
 
-void encoder_free(struct encoder *e)
+static void zlib_close(void *state)
 {
-    if (!e)
-        return;
-    if (e->mode != GZIP_NONE)
-        deflateEnd(&e->z);
-    free(e);
+    (void)deflateEnd(state); /* complains of a stream in the middle, which ours mostly are */
+    free(state);
 }
 
-size_t encoder_bound(const struct encoder *e, size_t n)
+static size_t zlib_bound(size_t n)
 {
-    (void)e;
     /* zlib's own bound for stored blocks, plus the empty block of a sync flush. */
     return n + (n >> 12) + (n >> 14) + (n >> 25) + 32 + 5 * (n / 8192 + 1);
 }
 
-size_t encoder_chunk(struct encoder *e, const uint8_t *dict, size_t dict_len, const uint8_t *in, size_t n, bool last,
-                     uint8_t *out, size_t cap)
+static size_t zlib_chunk(void *state, const uint8_t *dict, size_t dict_len, const uint8_t *in, size_t n, bool last,
+                         uint8_t *out, size_t cap)
 {
-    if (e->mode == GZIP_NONE) {
-        memcpy(out, in, n);
-        return n;
-    }
-    if (deflateReset(&e->z) != Z_OK)
+    z_stream *z = state;
+    if (deflateReset(z) != Z_OK)
         log_panic("zlib: deflateReset");
-    if (dict_len > 0 && deflateSetDictionary(&e->z, dict, (uInt)dict_len) != Z_OK)
+    if (dict_len > 0 && deflateSetDictionary(z, dict, (uInt)dict_len) != Z_OK)
         log_panic("zlib: deflateSetDictionary");
-    e->z.next_in = (Bytef *)(uintptr_t)in; /* zlib's field lacks const; it only reads */
-    e->z.avail_in = (uInt)n;
-    e->z.next_out = out;
-    e->z.avail_out = (uInt)cap;
-    int rc = deflate(&e->z, last ? Z_FINISH : Z_SYNC_FLUSH);
-    if (rc != (last ? Z_STREAM_END : Z_OK) || e->z.avail_in != 0 || e->z.avail_out == 0)
-        log_panic("zlib: deflate rc=%d left=%u", rc, e->z.avail_in);
-    return cap - e->z.avail_out;
+    z->next_in = (Bytef *)(uintptr_t)in; /* zlib's field lacks const; it only reads */
+    z->avail_in = (uInt)n;
+    z->next_out = out;
+    z->avail_out = (uInt)cap;
+    int rc = deflate(z, last ? Z_FINISH : Z_SYNC_FLUSH);
+    if (rc != (last ? Z_STREAM_END : Z_OK) || z->avail_in != 0 || z->avail_out == 0)
+        log_panic("zlib: deflate rc=%d left=%u", rc, z->avail_in);
+    return cap - z->avail_out;
 }
 
-uint32_t encoder_crc(uint32_t crc, const uint8_t *in, size_t n)
+static uint32_t zlib_crc(uint32_t crc, const uint8_t *in, size_t n)
 {
     return (uint32_t)crc32(crc, in, (uInt)n);
 }
 
-size_t encoder_gzip_head(enum gzip_mode mode, uint8_t out[GZIP_HEAD])
+const struct engine *engine_zlib(void)
 {
-    static const uint8_t head[GZIP_HEAD] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3};
-    if (mode == GZIP_NONE)
-        return 0;
-    memcpy(out, head, sizeof(head));
-    return sizeof(head);
-}
-
-static void put_le32(uint8_t *out, uint32_t v)
-{
-    for (int i = 0; i < 4; i++)
-        out[i] = (uint8_t)(v >> 8 * i);
-}
-
-size_t encoder_gzip_tail(enum gzip_mode mode, uint32_t crc, uint64_t raw_len, uint8_t out[GZIP_TAIL])
-{
-    if (mode == GZIP_NONE)
-        return 0;
-    put_le32(out, crc);
-    put_le32(out + 4, (uint32_t)raw_len); /* RFC 1952: modulo 2^32 */
-    return GZIP_TAIL;
+    static const struct engine engine = {.name = "zlib",
+                                         .open = zlib_open,
+                                         .close = zlib_close,
+                                         .bound = zlib_bound,
+                                         .chunk = zlib_chunk,
+                                         .crc = zlib_crc};
+    return &engine;
 }

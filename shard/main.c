@@ -268,7 +268,7 @@ static int shard_main(void)
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "-version") == 0) {
-        printf("shardcap-shard %s (%s)\n", version_text(), version_commit());
+        printf("shardcap-shard %s (%s) gzip by %s\n", version_text(), version_commit(), version_codecs());
         return EXIT_DONE;
     }
     if (argc == 2 && strcmp(argv[1], "-layout") == 0) {

@@ -10,6 +10,7 @@
 #include "shard/consume.h"
 #include "shard/gc.h"
 #include "shard/kernel_names.h"
+#include "shard/pace.h"
 #include "shared/log.h"
 
 #define RECORDS_PER_STEP 256u
@@ -35,6 +36,7 @@ struct shard {
     struct gc gc;
     struct reporter reporter;
     struct kernel_names *kernel; /* NULL: not a source */
+    struct pace pace;
     bool adopted, stopping, finishing;
     uint32_t today; /* whose directory, and the next day's, was asked for */
 };
@@ -300,6 +302,17 @@ static bool take_records(struct shard *s)
     return true;
 }
 
+/* Compression follows the load. With savefiles the ring is always full and the files must not depend on timing: fast.
+ */
+static void set_effort(struct shard *s)
+{
+    if (s->d.config->gzip != GZIP_AUTO || config_reads_files(s->d.config))
+        return;
+    pace_spent(&s->pace, sealer_small_bytes(s->sealer));
+    sealer_effort(s->sealer,
+                  pace_effort(&s->pace, s->d.clock->mono(s->d.clock->ctx), ring_backlog(&s->ring), s->ring.size));
+}
+
 static bool move_files(struct shard *s)
 {
     bool behind = s->flows.list[LIST_READY].count > OUTFILE_JOBS;
@@ -345,6 +358,7 @@ static bool finish(struct shard *s)
 enum shard_step_result shard_step(struct shard *s)
 {
     add_word(&s->d.page->heartbeat, 1);
+    set_effort(s);
     bool busy = take_records(s);
     busy |= move_files(s);
     if (s->consumer.ended || (s->stopping && !busy && ring_backlog(&s->ring) == 0))

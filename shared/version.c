@@ -11,3 +11,8 @@ const char *version_commit(void)
 {
     return SC_COMMIT;
 }
+
+const char *version_codecs(void)
+{
+    return SC_CODECS;
+}

@@ -116,7 +116,7 @@ int main(int argc, char *argv[])
         if (request.help)
             fputs(flags_help(), stdout);
         else
-            printf("shardcap %s (%s)\n", version_text(), version_commit());
+            printf("shardcap %s (%s) gzip by %s\n", version_text(), version_commit(), version_codecs());
         return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
     }
     log_init("shardcap", -1, config.log_level, config.log_format);

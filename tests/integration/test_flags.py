@@ -94,6 +94,8 @@ class Usage(Base):
             code, out, err = family.run("-version", program=program)
             self.assertEqual(code, 0, (program, err))
             self.assertRegex(out, r"\d+\.\d+\.\d+ \(([0-9a-f]{7}|unknown)\)", program)
+            if program in ("shardcap", "shardcap-shard"):
+                self.assertRegex(out, r"\) gzip by zlib( libdeflate)?( ISA-L)?\n$", program)
 
 
 class Environment(Base):

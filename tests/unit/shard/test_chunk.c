@@ -114,6 +114,7 @@ struct plan {
     uint32_t step;
     bool stream;
     bool ripe_only; /* seal when ripe; else after every append */
+    bool mixed;     /* every chunk another effort */
 };
 
 static void run_plan(struct fixture *fx, enum gzip_mode mode, const struct plan *p)
@@ -129,6 +130,8 @@ static void run_plan(struct fixture *fx, enum gzip_mode mode, const struct plan 
     for (size_t off = 0; off < p->total; off += p->step) {
         uint32_t n = p->total - off < p->step ? (uint32_t)(p->total - off) : p->step;
         append(fx->a, idx, data + off, n);
+        if (p->mixed)
+            sealer_effort(s, (off / p->step + off / 5000) % 3 ? EFFORT_FAST : EFFORT_SMALL);
         if (p->ripe_only && !chunk_ripe(s, arena_flow(fx->a, idx)))
             continue;
         assert_int_equal(chunk_seal(s, idx, false), SC_OK);
@@ -160,16 +163,64 @@ static void test_every_plan_gives_the_same_bytes(void **state)
 {
     static const size_t totals[] = {1, 24, 114, 255, 256, 257, 1024, 4096, 5000, 40000, 300000};
     static const uint32_t steps[] = {24, 90, 256, 4096, 100000};
-    static const enum gzip_mode modes[] = {GZIP_SMALL, GZIP_FAST, GZIP_NONE};
+    static const enum gzip_mode modes[] = {GZIP_SMALL, GZIP_FAST, GZIP_ZLIB, GZIP_NONE, GZIP_AUTO};
     for (size_t t = 0; t < sizeof(totals) / sizeof(*totals); t++)
         for (size_t s = 0; s < sizeof(steps) / sizeof(*steps); s++)
             for (unsigned bits = 0; bits < 4; bits++)
-                for (unsigned m = 0; m < 3; m++) {
+                for (unsigned m = 0; m < sizeof(modes) / sizeof(*modes); m++) {
                     if (totals[t] > 50000 && steps[s] < 90)
                         continue; /* thousands of tiny chunks add nothing but time */
-                    struct plan p = {totals[t], steps[s], bits & 1, bits & 2 || totals[t] > 50000};
+                    struct plan p = {totals[t], steps[s], bits & 1, bits & 2 || totals[t] > 50000,
+                                     modes[m] == GZIP_AUTO};
                     run_plan(*state, modes[m], &p);
                 }
+}
+
+/* Large chunks while there is memory, small ones when it is scarce. */
+static void test_chunks_follow_the_budget(void **state)
+{
+    struct fixture *fx = *state;
+    struct sealer *s = sealer_new(fx->a, GZIP_FAST, false);
+    struct sealer *stream = sealer_new(fx->a, GZIP_FAST, true);
+    uint32_t idx = open_flow(fx->a), hog = open_flow(fx->a);
+    uint8_t *data = make_data(CHUNK_WIDE);
+    append(fx->a, idx, data, CHUNK_WIDE - 1);
+    assert_false(chunk_ripe(s, arena_flow(fx->a, idx)));
+    assert_true(chunk_ripe(stream, arena_flow(fx->a, idx)));
+    append(fx->a, idx, data, 1);
+    assert_true(chunk_ripe(s, arena_flow(fx->a, idx)));
+    assert_int_equal(chunk_seal(s, idx, false), SC_OK);
+    append(fx->a, idx, data, CHUNK_FIRST);
+    assert_false(chunk_ripe(s, arena_flow(fx->a, idx)));
+    while (arena_budget_used(fx->a) < BUDGET / CHUNK_WIDE_SHARE)
+        append(fx->a, hog, data, CHUNK_WIDE);
+    assert_true(chunk_ripe(s, arena_flow(fx->a, idx)));
+    arena_flow_free(fx->a, idx, NULL);
+    arena_flow_free(fx->a, hog, NULL);
+    sealer_free(s);
+    sealer_free(stream);
+    free(data);
+}
+
+static void test_only_small_effort_is_spent(void **state)
+{
+    struct fixture *fx = *state;
+    struct sealer *s = sealer_new(fx->a, GZIP_AUTO, false);
+    uint32_t idx = open_flow(fx->a);
+    uint8_t *data = make_data(8192);
+    append(fx->a, idx, data, 5000);
+    assert_int_equal(chunk_seal(s, idx, false), SC_OK);
+    assert_int_equal(sealer_small_bytes(s), 0);
+    sealer_effort(s, EFFORT_SMALL);
+    append(fx->a, idx, data, 3000);
+    assert_int_equal(chunk_seal(s, idx, false), SC_OK);
+    append(fx->a, idx, data, 10);
+    assert_int_equal(chunk_seal(s, idx, true), SC_OK);
+    assert_int_equal(sealer_small_bytes(s), 3010);
+    assert_int_equal(sealer_small_bytes(s), 0);
+    arena_flow_free(fx->a, idx, NULL);
+    sealer_free(s);
+    free(data);
 }
 
 static void test_out_of_blocks_leaves_the_flow_as_it_was(void **state)
@@ -202,6 +253,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_every_plan_gives_the_same_bytes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_chunks_follow_the_budget, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_only_small_effort_is_spent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_out_of_blocks_leaves_the_flow_as_it_was, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
