@@ -54,7 +54,7 @@ codecs := zlib$(if $(lib_libdeflate), libdeflate)$(if $(lib_isal), ISA-L)
 libs_supervisor := -levent_core -lcap
 libs_capture := -lpcap -levent_core -lcap -lseccomp
 libs_hub := -lnanomsg -levent -ljansson -lcap -lseccomp
-libs_ctl := -lnanomsg -lz
+libs_ctl := -lnanomsg -ljansson -lpcap -lz
 libs_shard := -lnanomsg -levent_core -ljansson -lz $(lib_isal) $(lib_libdeflate) -lcap -lseccomp
 libs_all := -lnanomsg -levent -lpcap -ljansson -lz $(lib_isal) $(lib_libdeflate) -lcap -lseccomp
 

@@ -45,13 +45,13 @@ int client_rundir(const char *given, char out[BUS_PATH])
     return given && given[0] ? copy(out, given) : default_rundir(out);
 }
 
-struct client *client_open(const char *rundir, char error[CLIENT_ERROR])
+struct client *client_open(const char *given, char error[CLIENT_ERROR])
 {
     struct client *c = calloc(1, sizeof *c);
-    char bus_error[BUS_ERROR] = "out of memory";
+    char bus_error[BUS_ERROR] = "out of memory", rundir[BUS_PATH];
     struct stat st;
-    if (c && bus_path(c->path, rundir, "ctl.sock") != SC_OK) {
-        (void)snprintf(error, CLIENT_ERROR, "-rundir %s is too long: a socket's path has at most 107 bytes", rundir);
+    if (c && (client_rundir(given, rundir) != SC_OK || bus_path(c->path, rundir, "ctl.sock") != SC_OK)) {
+        (void)snprintf(error, CLIENT_ERROR, "-rundir is too long: a socket's path has at most 107 bytes");
     } else if (c && stat(c->path, &st) < 0) {
         (void)snprintf(error, CLIENT_ERROR, "no shardcap at %s (%s): is it running? Say where with -rundir", c->path,
                        strerror(errno));

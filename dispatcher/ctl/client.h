@@ -18,8 +18,8 @@ struct client;
  * ctl.sock. Returns SC_OK or SC_ETOOLONG. */
 int client_rundir(const char *given, char out[BUS_PATH]) SC_MUST_CHECK;
 
-/* NULL with a text for people in error if nobody can be there. */
-struct client *client_open(const char *rundir, char error[CLIENT_ERROR]);
+/* given: as of client_rundir. NULL with a text for people in error if nobody can be there. */
+struct client *client_open(const char *given, char error[CLIENT_ERROR]);
 void client_close(struct client *c); /* NULL is fine */
 
 /* Sends a request and waits for its answer, at most CLIENT_WAIT_MS. SC_OK: *answer_r of *len_r is to be freed by

@@ -1,117 +1,108 @@
 /* SPDX-License-Identifier: Apache-2.0
- * shardcapctl: the command line for people. Parses, calls one command, exits with its status: 0 fine, 1 could not or
- * was refused, 2 wrong usage. */
+ * shardcapctl: the command line for people. Finds the command, parses what follows by the command's table, calls it and
+ * exits with its status: 0 fine, 1 could not or was refused, 2 wrong usage. */
 #include <stdio.h>
 #include <string.h>
 
-#include "dispatcher/ctl/client.h"
+#include "dispatcher/ctl/args.h"
 #include "dispatcher/ctl/inject.h"
 #include "dispatcher/ctl/status.h"
 #include "dispatcher/ctl/verify.h"
 #include "shared/proto.h"
 #include "shared/version.h"
 
-static const char help[] =
-    "usage: shardcapctl [-rundir DIR] COMMAND\n"
-    "  status              processes, packets, flows; exit status 1 when something is down\n"
-    "  inject [-f FILE|-]  send FlowEvent lines (standard input by default), print one answer per line;\n"
-    "                      exit status 1 if one was refused\n"
-    "  verify [-summary FILE] DATADIR\n"
-    "                      read every file of this run and hold the packets in them against the counters of the\n"
-    "                      running shardcap, or of a run that has written -summary FILE; exit status 1 if they\n"
-    "                      differ or a file is bad\n"
-    "  version             version and commit of this program\n"
-    "  help                this text\n"
-    "-rundir DIR           where shardcap's sockets are; default: SHARDCAP_RUNDIR, else /run/shardcap for root, else\n"
-    "                      $XDG_RUNTIME_DIR/shardcap, else /tmp/shardcap-UID\n";
-
-struct arguments {
-    int argc, at;
-    char **argv;
+static const struct command *const commands[] = {
+    &status_command,
+    &inject_command,
+    &verify_command,
 };
+#define COMMANDS (sizeof commands / sizeof commands[0])
 
-static const char *next(struct arguments *a)
+static void help(FILE *out)
 {
-    return a->at < a->argc ? a->argv[a->at++] : NULL;
+    (void)fprintf(out, "usage: shardcapctl [-rundir DIR] COMMAND [OPTION ..]\nCommands:\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        args_summary(commands[i], out);
+    (void)fprintf(
+        out, "  version             version and commit of this program\n"
+             "  help [COMMAND]      this text, or what a command takes, as does COMMAND -help\n"
+             "Options begin with one '-' or two and take their value as -name VALUE or -name=VALUE.\n"
+             "  -rundir DIR         where shardcap's sockets are, before or after the command; default:\n"
+             "                      SHARDCAP_RUNDIR, else /run/shardcap for root, else $XDG_RUNTIME_DIR/shardcap,\n"
+             "                      else /tmp/shardcap-UID\n");
 }
 
-/* Takes "-name value", "-name=value" or either with "--" if it is next. Returns 1 with *value_r, 0, or -1 if the value
- * is missing. */
-static int option(struct arguments *a, const char *name, const char **value_r)
+static int wrong(const char *what, const struct command *command)
 {
-    const char *word = a->at < a->argc ? a->argv[a->at] : "";
-    size_t n = strlen(name);
-    if (word[0] != '-')
-        return 0;
-    word += word[1] == '-' ? 2 : 1;
-    if (strncmp(word, name, n) != 0 || (word[n] != '\0' && word[n] != '='))
-        return 0;
-    a->at++;
-    *value_r = word[n] == '=' ? word + n + 1 : next(a);
-    return *value_r ? 1 : -1;
-}
-
-static int wrong(const char *what)
-{
-    (void)fprintf(stderr, "shardcapctl: %s\n%s", what, help);
+    (void)fprintf(stderr, "shardcapctl: %s\n", what);
+    if (command)
+        args_help(command, stderr);
+    else
+        help(stderr);
     return EXIT_USAGE;
 }
 
-static int inject(struct arguments *a, const char *rundir)
+static const struct command *find(const char *name)
 {
-    const char *file = NULL;
-    if (option(a, "f", &file) < 0)
-        return wrong("-f wants a file");
-    return a->at < a->argc ? wrong("inject takes -f FILE only") : inject_command(rundir, file);
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    return NULL;
 }
 
-static int verify(struct arguments *a, const char *rundir)
+/* True for the word, also as an option. */
+static bool is(const char *word, const char *name)
 {
-    const char *summary = NULL;
-    if (option(a, "summary", &summary) < 0)
-        return wrong("-summary wants a file");
-    const char *datadir = next(a);
-    if (!datadir || datadir[0] == '-' || a->at < a->argc)
-        return wrong("verify wants [-summary FILE] and one directory");
-    return verify_command(rundir, summary, datadir);
+    if (word[0] == '-')
+        word += word[1] == '-' ? 2 : 1;
+    return strcmp(word, name) == 0;
 }
 
-static int plain_command(const char *command)
+/* `help` and `version`; -1 if it is neither. */
+static int plain_command(const char *word, int argc, char **argv)
 {
-    if (strcmp(command, "version") == 0 || strcmp(command, "-version") == 0 || strcmp(command, "--version") == 0) {
+    if (is(word, "version") && argc == 0) {
         printf("shardcapctl %s (%s)\n", version_text(), version_commit());
         return EXIT_DONE;
     }
-    if (strcmp(command, "help") == 0 || strcmp(command, "-help") == 0 || strcmp(command, "--help") == 0 ||
-        strcmp(command, "-h") == 0) {
-        printf("%s", help);
-        return EXIT_DONE;
-    }
-    return -1;
+    if (!is(word, "help") && !is(word, "h"))
+        return is(word, "version") ? wrong("version takes no argument", NULL) : -1;
+    if (argc > 1)
+        return wrong("help takes one command", NULL);
+    const struct command *command = argc ? find(argv[0]) : NULL;
+    if (argc && !command)
+        return wrong("unknown command", NULL);
+    if (command)
+        args_help(command, stdout);
+    else
+        help(stdout);
+    return EXIT_DONE;
 }
 
 int main(int argc, char **argv)
 {
-    struct arguments a = {.argc = argc, .at = 1, .argv = argv};
-    const char *given = NULL;
-    if (option(&a, "rundir", &given) < 0)
-        return wrong("-rundir wants a directory");
-    const char *command = next(&a);
-    if (!command)
-        return wrong("which command?");
-    int status = plain_command(command);
+    const char *rundir = NULL;
+    char error[ARGS_ERROR];
+    int at = 1;
+    if (args_take(argc, argv, &at, "rundir", &rundir) < 0)
+        return wrong("-rundir wants a directory", NULL);
+    if (at >= argc)
+        return wrong("which command?", NULL);
+    const char *word = argv[at++];
+    int status = plain_command(word, argc - at, argv + at);
     if (status >= 0)
-        return a.at < argc ? wrong("one argument too many") : status;
-    bool is_inject = strcmp(command, "inject") == 0;
-    bool is_verify = strcmp(command, "verify") == 0;
-    if (!is_inject && !is_verify && strcmp(command, "status") != 0)
-        return wrong("unknown command");
-    char rundir[BUS_PATH];
-    if (client_rundir(given, rundir) != SC_OK)
-        return wrong("-rundir is too long: a socket's path has at most 107 bytes");
-    if (is_inject)
-        return inject(&a, rundir);
-    if (is_verify)
-        return verify(&a, rundir);
-    return a.at < argc ? wrong("status takes no argument") : status_command(rundir);
+        return status;
+    const struct command *command = find(word);
+    if (!command)
+        return wrong("unknown command", NULL);
+    struct args a;
+    if (args_parse(&a, command, argc - at, argv + at, error) != SC_OK)
+        return wrong(error, command);
+    if (a.help) {
+        args_help(command, stdout);
+        return EXIT_DONE;
+    }
+    if (!a.rundir)
+        a.rundir = rundir;
+    return command->run(&a);
 }

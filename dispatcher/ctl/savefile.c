@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
+#include "dispatcher/ctl/gunzip.h"
 #include "shared/clock.h"
 #include "shared/frame.h"
 
@@ -139,42 +139,44 @@ static int read_plain(struct reader *r, int fd)
     }
 }
 
-/* Inflates what z has been given. Z_STREAM_END is the end of the one member. */
-static int inflate_all(struct reader *r, z_stream *z, int *state)
+/* Inflates all of the input. GUNZIP_END is the end of the one member. */
+static int inflate_all(struct reader *r, struct gunzip *g, const uint8_t **in, size_t *len, enum gunzip_state *state)
 {
+    size_t made;
     do {
-        z->next_out = r->raw + r->len;
-        z->avail_out = (uInt)(sizeof r->raw - r->len);
-        *state = inflate(z, Z_NO_FLUSH);
-        if (*state != Z_OK && *state != Z_STREAM_END && *state != Z_BUF_ERROR)
-            return REFUSE(r, "it is no gzip member: %s", z->msg ? z->msg : "damaged");
-        r->len = sizeof r->raw - z->avail_out;
+        size_t room = sizeof r->raw - r->len;
+        *state = gunzip_step(g, in, len, r->raw + r->len, room, &made);
+        if (*state == GUNZIP_BAD)
+            return REFUSE(r, "it is no gzip member: %s", gunzip_why(g));
+        r->len += made;
         int err = take(r);
         if (err)
             return err;
-    } while (*state == Z_OK && (z->avail_in > 0 || z->avail_out == 0));
+        if (made < room && *len == 0)
+            break;
+    } while (*state == GUNZIP_MORE);
     return SC_OK;
 }
 
-static int read_member(struct reader *r, int fd, z_stream *z)
+static int read_member(struct reader *r, int fd, struct gunzip *g)
 {
     static uint8_t in[1 << 16];
-    int state = Z_OK;
+    enum gunzip_state state = GUNZIP_MORE;
     for (;;) {
         ssize_t n = read_some(fd, in, sizeof in);
         if (n < 0)
             return SC_ESYS;
         if (n == 0)
-            return state == Z_STREAM_END ? SC_OK : REFUSE(r, "it is cut: its gzip member does not end");
+            return state == GUNZIP_END ? SC_OK : REFUSE(r, "it is cut: its gzip member does not end");
         r->out->bytes += (uint64_t)n;
-        if (state == Z_STREAM_END)
+        if (state == GUNZIP_END)
             return REFUSE(r, "bytes follow its gzip member");
-        z->next_in = in;
-        z->avail_in = (uInt)n;
-        int err = inflate_all(r, z, &state);
+        const uint8_t *at = in;
+        size_t left = (size_t)n;
+        int err = inflate_all(r, g, &at, &left, &state);
         if (err)
             return err;
-        if (z->avail_in > 0)
+        if (left > 0)
             return REFUSE(r, "bytes follow its gzip member");
     }
 }
@@ -182,7 +184,7 @@ static int read_member(struct reader *r, int fd, z_stream *z)
 int savefile_read(int fd, bool gzip, struct savefile *out, char error[SAVEFILE_ERROR])
 {
     static struct reader r; /* large; used up before it returns */
-    z_stream z = {0};
+    struct gunzip *g = gzip ? gunzip_new() : NULL;
     memset(out, 0, sizeof *out);
     r.out = out;
     r.error = error;
@@ -190,11 +192,10 @@ int savefile_read(int fd, bool gzip, struct savefile *out, char error[SAVEFILE_E
     r.at = 0;
     r.len = 0;
     r.keyed = false;
-    if (gzip && inflateInit2(&z, 15 + 16) != Z_OK) /* + 16: gzip only */
+    if (gzip && !g)
         return snprintf(error, SAVEFILE_ERROR, "out of memory"), SC_ENOMEM;
-    int err = gzip ? read_member(&r, fd, &z) : read_plain(&r, fd);
-    if (gzip)
-        (void)inflateEnd(&z);
+    int err = gzip ? read_member(&r, fd, g) : read_plain(&r, fd);
+    gunzip_free(g);
     if (err == SC_ESYS)
         snprintf(error, SAVEFILE_ERROR, "cannot read: %s", strerror(errno));
     if (err)

@@ -266,14 +266,32 @@ static int verify_live(const char *rundir, const char *datadir)
     return fine ? 0 : 1;
 }
 
-int verify_command(const char *rundir, const char *summary, const char *datadir)
+static int verify(const struct args *a)
 {
+    const char *summary = args_get(a, "summary"), *datadir = a->operand[0];
     struct counts counts;
     struct verify_files v;
     if (!summary)
-        return verify_live(rundir, datadir);
+        return verify_live(a->rundir, datadir);
     bool fine = read_summary(summary, &counts) == SC_OK &&
                 verify_files(datadir, counts.started, counts.ended, stdout, &v) == SC_OK &&
                 verify_judge(&counts, &counts, &v, stdout);
     return fine ? 0 : 1;
 }
+
+static const struct args_option options[] = {
+    {"summary", "FILE", "against the counters of a run that has ended and wrote them by -summary FILE"},
+    {NULL, NULL, NULL},
+};
+
+const struct command verify_command = {
+    .name = "verify",
+    .operands = "DATADIR",
+    .least = 1,
+    .most = 1,
+    .summary = "read every file of a run, the one that is under way by default, and hold the packets\n"
+               "in them against its counters",
+    .status = "0 they agree; 1 they differ, a file is bad, or no answer",
+    .options = options,
+    .run = verify,
+};

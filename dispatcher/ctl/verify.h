@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "dispatcher/ctl/args.h"
 #include "dispatcher/ctl/counts.h"
 #include "shared/err.h"
 
@@ -26,7 +27,6 @@ int verify_files(const char *datadir, double started, double ended, FILE *out, s
  * same). Returns true if they agree: exactly at rest; of a capture under way, up to what was in flight. */
 bool verify_judge(const struct counts *before, const struct counts *after, const struct verify_files *v, FILE *out);
 
-/* The command: summary NULL = ask the instance at rundir. Returns the exit status: 0 only if all is as it must be. */
-int verify_command(const char *rundir, const char *summary, const char *datadir);
+extern const struct command verify_command;
 
 #endif

@@ -28,7 +28,6 @@ FORBIDDEN = {
     "shardcap-dispatcher": ("libnanomsg", "libjansson", *CODECS),
     "shardcap-hub": ("libpcap", *CODECS),
     "shardcap-shard": ("libpcap",),
-    "shardcapctl": ("libpcap",),
 }
 
 

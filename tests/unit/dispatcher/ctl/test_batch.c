@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Lines to requests and answers to an exit status. */
+ * Lines to requests; where shardcap is looked for. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
+#include "dispatcher/ctl/batch.h"
 #include "dispatcher/ctl/client.h"
-#include "dispatcher/ctl/inject.h"
 #include "shared/flowevent.h"
 
 static char sent[1 << 22];
@@ -31,25 +31,25 @@ static bool take(void *ctx, const char *request, size_t len)
     return ++requests < allowed;
 }
 
-static struct inject *start(unsigned max_requests)
+static struct batch *start(unsigned max_requests)
 {
     sent_len = largest = requests = 0;
     sent[0] = '\0';
     allowed = max_requests;
-    struct inject *i = inject_new(take, NULL);
+    struct batch *i = batch_new(take, NULL, 0);
     assert_non_null(i);
     return i;
 }
 
-static bool feed(struct inject *i, const char *text)
+static bool feed(struct batch *i, const char *text)
 {
-    return inject_feed(i, text, strlen(text));
+    return batch_feed(i, text, strlen(text));
 }
 
 static void whole_lines_go_at_once(void **state)
 {
     (void)state;
-    struct inject *i = start(100);
+    struct batch *i = start(100);
     assert_true(feed(i, "{a}\n{b"));
     assert_string_equal(sent, "uuid.open {a}\n");
     assert_true(feed(i, "}\n\n  \r\nuuid.open {c}\nfoo\n"));
@@ -58,61 +58,47 @@ static void whole_lines_go_at_once(void **state)
     assert_true(feed(i, "uuid.open {d}\nstatus\n"));
     assert_non_null(strstr(sent, "foo\nuuid.open {d}\nstatus\n"));
     assert_true(feed(i, "{last}"));
-    assert_true(inject_end(i));
+    assert_true(batch_end(i));
     assert_non_null(strstr(sent, "uuid.open {last}\n"));
-    assert_true(inject_end(i));
+    assert_true(batch_end(i));
     assert_int_equal(requests, 4);
-    inject_free(i);
+    batch_free(i);
 }
 
 static void bounded_requests(void **state)
 {
     (void)state;
-    struct inject *i = start(100);
+    struct batch *i = start(100);
     static char block[FLOWEVENT_LINE_MAX + 2];
     memset(block, 'x', sizeof block);
     block[FLOWEVENT_LINE_MAX] = '\n';
     for (int n = 0; n < 10; n++)
-        assert_true(inject_feed(i, block, FLOWEVENT_LINE_MAX + 1));
-    assert_int_equal(inject_too_long(i), 0);
+        assert_true(batch_feed(i, block, FLOWEVENT_LINE_MAX + 1));
+    assert_int_equal(batch_too_long(i), 0);
     char *many = malloc(400000);
     memset(many, '{', 400000);
     for (int n = 0; n < 400000; n += 100)
         many[n] = '\n';
-    assert_true(inject_feed(i, many, 400000));
+    assert_true(batch_feed(i, many, 400000));
     free(many);
     assert_true(largest <= 256 * 1024);
     memset(block, 'y', sizeof block);
-    assert_true(inject_feed(i, block, sizeof block));
+    assert_true(batch_feed(i, block, sizeof block));
     assert_true(feed(i, "\n{z}\n"));
-    assert_int_equal(inject_too_long(i), 1);
+    assert_int_equal(batch_too_long(i), 1);
     assert_non_null(strstr(sent, "uuid.open {z}\n"));
-    inject_free(i);
+    batch_free(i);
 }
 
 static void stops_when_told(void **state)
 {
     (void)state;
-    struct inject *i = start(1);
+    struct batch *i = start(1);
     assert_false(feed(i, "{a}\n"));
     assert_false(feed(i, "{b}\n"));
-    assert_false(inject_end(i));
+    assert_false(batch_end(i));
     assert_int_equal(requests, 1);
-    inject_free(i);
-}
-
-static unsigned long refusals(const char *answer)
-{
-    return inject_refusals(answer, strlen(answer));
-}
-
-static void answers(void **state)
-{
-    (void)state;
-    assert_int_equal(refusals(""), 0);
-    assert_int_equal(refusals("ok shard=1 seq=2\nok\nok shard=1 seq=3\n"), 0);
-    assert_int_equal(refusals("ok\nerror badip: x\nok"), 1);
-    assert_int_equal(refusals("okay\n\no\nerror"), 4);
+    batch_free(i);
 }
 
 static void rundirs(void **state)
@@ -142,8 +128,7 @@ int main(void)
         cmocka_unit_test(whole_lines_go_at_once),
         cmocka_unit_test(bounded_requests),
         cmocka_unit_test(stops_when_told),
-        cmocka_unit_test(answers),
         cmocka_unit_test(rundirs),
     };
-    return cmocka_run_group_tests_name("ctl/inject", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("ctl/batch", tests, NULL, NULL);
 }
