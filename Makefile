@@ -144,6 +144,13 @@ $(BUILD)/tests/stress/%: $(BUILD)/obj/tests/stress/%.o $(lib_shared)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
 
+# Chaos programs: a shard in a process that is killed at each instruction, or at each named point.
+chaos_bin := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/chaos/*.c))
+$(BUILD)/tests/chaos/%: $(BUILD)/obj/tests/chaos/%.o $(lib_shard) $(lib_shared)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -Wl,--as-needed -lcmocka $(libs_all) -o $@
+
 # Benchmark programs; each prints one line of JSON, bench.py runs them and makes the table.
 bench_bin := $(patsubst %.c,$(BUILD)/%,$(filter-out %/frames.c,$(wildcard tests/bench/*.c)))
 $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/obj/tests/bench/frames.o $(lib_shard) $(lib_shared)
@@ -163,7 +170,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/
 
 .PHONY: test-programs unit stress
 ifeq ($(AS_CALLER),)
-test-programs: $(unit_bin) $(stress_bin) $(fuzz_bin)
+test-programs: $(unit_bin) $(stress_bin) $(chaos_bin) $(fuzz_bin)
 else
 test-programs:
 	+$(AS_CALLER) $(MAKE) --no-print-directory test-programs
@@ -176,7 +183,7 @@ stress: $(stress_bin) ## Build and run the stress programs
 
 # ---- what a person calls ----
 
-.PHONY: help deps deps-test deps-dev run demo test integration bench format check-format check-layers lint lint-tidy lint-cppcheck guards
+.PHONY: help deps deps-test deps-dev run demo test integration chaos bench format check-format check-layers lint lint-tidy lint-cppcheck guards
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
@@ -204,10 +211,13 @@ export REQUIRE
 RUN_TESTS = python3 tests/lib/run_tests.py --build $(BUILD)
 test: deps deps-test ## Install, build and run all tests
 	+@$(MAKE) --no-print-directory all test-programs
-	@$(RUN_TESTS) unit stress fuzz integration
+	@$(RUN_TESTS) unit stress chaos fuzz integration
 
 integration: all ## Run the integration tests alone: ONLY=test_read or ONLY=test_read.Read.test_vlan for some
 	@$(RUN_TESTS) integration --only "$(ONLY)"
+
+chaos: all $(chaos_bin) ## kill -9 at every instruction of 20 records
+	@STEP_STRIDE=1 PROGRAM_LIMIT=7200 $(RUN_TESTS) chaos
 
 guards: ## Plant one violation for each guard and see that it turns red
 	@$(RUN_TESTS) guards

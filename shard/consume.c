@@ -24,6 +24,24 @@ static bool over_maxflows(const struct consumer *c)
     return all >= most || counter_get(&c->savers->c->flows_counted) >= most;
 }
 
+static void name_opened(struct consumer *c, uint32_t idx, uint64_t hash, struct instant clock)
+{
+    struct savers *s = c->savers;
+    if (!intake_opened(c->intake, idx, hash, clock) && s->config->uuid_sources == UUID_SOURCE_HASH)
+        (void)saver_name_by_hash(s, idx);
+}
+
+void consume_resume(struct consumer *c)
+{
+    const struct flows *fs = c->savers->flows;
+    uint32_t idx = fs->list[LIST_YOUNG].tail; /* in order of birth after adoption */
+    if (idx == ARENA_NONE)
+        return;
+    const struct flow *f = arena_flow(fs->arena, idx);
+    if (f->birth + 1 == fs->births && f->packets == 1 && f->name == ARENA_NONE)
+        name_opened(c, idx, flowkey_hash(&f->key, &c->savers->config->hash_key), (struct instant){f->first_clock});
+}
+
 /* The new flow, or ARENA_NONE: the packet was dropped and counted. */
 static uint32_t open_flow(struct consumer *c, const struct packet *p)
 {
@@ -37,8 +55,8 @@ static uint32_t open_flow(struct consumer *c, const struct packet *p)
         return ARENA_NONE;
     }
     uint32_t idx = saver_open(s, p);
-    if (idx != ARENA_NONE && !intake_opened(c->intake, idx, p) && s->config->uuid_sources == UUID_SOURCE_HASH)
-        (void)saver_name_by_hash(s, idx);
+    if (idx != ARENA_NONE)
+        name_opened(c, idx, p->hash, p->clock);
     return idx;
 }
 

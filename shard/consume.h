@@ -36,6 +36,10 @@ struct consumer {
     unsigned batch_next, batch_count;
 };
 
+/* Once after adoption: a predecessor may have died after it opened a flow and before it gave it the name that waited.
+ */
+void consume_resume(struct consumer *c);
+
 /* Takes at most `most` records, and stops once `sealed` raw bytes have been compressed. Returns how many there were.
  * The caller releases the ring. */
 unsigned consume(struct consumer *c, unsigned most, uint64_t sealed);

@@ -203,9 +203,9 @@ static void free_slot(struct flows *fs, struct arena_change *change)
     uint32_t idx = change->flow;
     struct flow before = *arena_flow(fs->arena, idx);
     unlink_generation(fs, idx);
+    flows_count(fs, change, ARENA_COUNTER(saver_stops), 1);
     arena_flow_free(fs->arena, idx, change);
     gauges_move(fs, &before, arena_flow(fs->arena, idx));
-    counter_add(&fs->c->saver_stops, 1);
 }
 
 void flows_tell_lost(const struct flows *fs, const struct flow *image, enum cause cause)

@@ -205,6 +205,7 @@ uint32_t saver_open(struct savers *s, const struct packet *p)
         ch.image.packets = 1;
         flows_count(s->flows, &ch, ARENA_COUNTER(consumed), 1);
         flows_count(s->flows, &ch, ARENA_COUNTER(flows_started), 1);
+        flows_count(s->flows, &ch, ARENA_COUNTER(saver_starts), 1);
         arena_set_applied(a, 0, p->applied, p->clock.ns);
         if (!err) {
             err = flows_add(s->flows, p->hash, &ch);
@@ -218,7 +219,6 @@ uint32_t saver_open(struct savers *s, const struct packet *p)
         savers_drop(s, &p->applied, p->clock, CAUSE_BUDGET, 1);
         return ARENA_NONE;
     }
-    counter_add(&s->c->saver_starts, 1);
     saver_count_flow(s, ch.flow, p->clock);
     return ch.flow;
 }

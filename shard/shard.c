@@ -219,6 +219,8 @@ static int open_flows(struct shard *s, bool adopted, const char **what_r)
     if (err)
         return err;
     s->consumer.kernel = s->kernel;
+    if (adopted)
+        consume_resume(&s->consumer);
     gc_init(&s->gc, &s->savers, s->d.clock, (struct instant){arena_state(s->arena)->clock_ns});
     return SC_OK;
 }

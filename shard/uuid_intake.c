@@ -162,13 +162,14 @@ bool intake_event(struct intake *in, const struct flowevent *ev, bool replayed)
     return true;
 }
 
-bool intake_opened(struct intake *in, uint32_t idx, const struct packet *p)
+bool intake_opened(struct intake *in, uint32_t idx, uint64_t hash, struct instant now)
 {
     struct claim cl;
-    bool syn = arena_flow(in->savers->flows->arena, idx)->wire & FLOW_WIRE_SYN;
-    if (pending_count(in->pending) == 0 || !pending_take(in->pending, &p->frame.key, p->hash, p->clock, syn, &cl))
+    const struct flow *f = arena_flow(in->savers->flows->arena, idx);
+    bool syn = f->wire & FLOW_WIRE_SYN;
+    if (pending_count(in->pending) == 0 || !pending_take(in->pending, &f->key, hash, now, syn, &cl))
         return false;
-    if (saver_name(in->savers, idx, &cl.uuid, cl.yyyymmdd, cl.date_ok, p->clock))
+    if (saver_name(in->savers, idx, &cl.uuid, cl.yyyymmdd, cl.date_ok, now))
         return true;
     missed(in, SAVER_READINGCANDIDATEPACKETS, 1);
     savers_refused_uuid(in->savers);

@@ -50,8 +50,8 @@ void intake_advance(struct intake *in, struct instant now);
  * that is none of ours (a close event). */
 bool intake_event(struct intake *in, const struct flowevent *ev, bool replayed);
 
-/* A generation was opened: names it if an event waits for it. True if it is named now. */
-bool intake_opened(struct intake *in, uint32_t idx, const struct packet *p);
+/* A generation was opened at `now`: names it if an event waits for it. hash: of its key. True if it is named now. */
+bool intake_opened(struct intake *in, uint32_t idx, uint64_t hash, struct instant now);
 
 /* The clock has moved: forgets at most `most` events whose flow has not come. */
 void intake_tick(struct intake *in, struct instant now, unsigned most);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The test runner: unit and stress programs, fuzz seeds, integration tests, guards; one total at the end.
+"""The test runner: unit, stress and chaos programs, fuzz seeds, integration tests, guards; one total at the end.
 
-    run_tests.py [--build DIR] [--only NAME] [--jobs N] unit|stress|fuzz|integration|guards ...
+    run_tests.py [--build DIR] [--only NAME] [--jobs N] unit|stress|fuzz|chaos|integration|guards ...
 
 Every program and every test has a time limit. The output of what failed is printed in full; skips are listed by
 reason; the last line is `N passed, N failed, N skipped`. Exit 1 if anything failed or if nothing ran.
@@ -24,7 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import need
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-PROGRAM_TIMEOUT = 300
+PROGRAM_TIMEOUT = int(os.environ.get("PROGRAM_LIMIT") or 300)
 FILE_TIMEOUT = 1600
 TEST_TIMEOUT = 120
 
@@ -129,7 +129,7 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("-v", "--verbose", action="store_true")
-    parser.add_argument("what", nargs="+", choices=["unit", "stress", "fuzz", "integration", "guards"])
+    parser.add_argument("what", nargs="+", choices=["unit", "stress", "fuzz", "chaos", "integration", "guards"])
     args = parser.parse_args()
     build = (ROOT / args.build).resolve()
     env = dict(os.environ, SHARDCAP_BIN=str(build / "bin"), BUILD_TESTS=str(build / "tests"), PYTHONUNBUFFERED="1",
@@ -140,7 +140,7 @@ def main():
     jobs = []
     missing = []
     for what in args.what:
-        if what in ("unit", "stress", "fuzz"):
+        if what in ("unit", "stress", "fuzz", "chaos"):
             for source in sorted((ROOT / "tests" / what).rglob("fuzz_*.c" if what == "fuzz" else "*.c")):
                 program = build / "tests" / source.relative_to(ROOT / "tests").with_suffix("")
                 program = program.with_name(program.name.removeprefix("fuzz_"))
@@ -149,7 +149,7 @@ def main():
                         jobs.append((str(source.relative_to(ROOT)), lambda p=program: run_program(p, env)))
                     else:
                         missing.append(Outcome(str(program), "failed", "was not built"))
-        else:
+        if what in ("chaos", "integration", "guards"):
             for path in sorted((ROOT / "tests" / what).glob("test_*.py")):
                 if not only or only == path.stem:
                     jobs.append((str(path.relative_to(ROOT)), lambda p=path: run_python(p, env, selection)))
