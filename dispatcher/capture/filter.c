@@ -7,16 +7,12 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "shared/frame.h"
 
-/* libpcap's `tcp` knows the protocol field and one fragment header. A header with TCP or a further extension header as
- * its next one (0 hop-by-hop, 43 routing, 44 fragment, 51 authentication, 60 destination options) may lead to TCP; one
- * that leads elsewhere (the ICMPv6 of every multicast listener report) is not let in. */
-#define IP6_MAY_LEAD_TO_TCP                                                                                            \
-    "((ip6[6]=0 or ip6[6]=43 or ip6[6]=44 or ip6[6]=51 or ip6[6]=60) and "                                             \
-    "(ip6[40]=6 or ip6[40]=43 or ip6[40]=44 or ip6[40]=51 or ip6[40]=60))"
-
+#define WALKED 3   /* extension headers */
+#define OFFSET 128 /* bytes of the text of an offset */
 #define TAGS_MAX 3 /* in the bytes; frame.h takes four in all, of which the kernel takes away one */
 
 struct text {
@@ -81,6 +77,49 @@ static void add_hosts_at(struct text *t, size_t l3, unsigned family_len, const s
     add(t, ")");
 }
 
+/* " or " of: the byte at this offset is one of the values. */
+static void add_one_of(struct text *t, const char *in, const char *at, const unsigned *values, size_t count)
+{
+    add(t, "(");
+    for (size_t i = 0; i < count; i++)
+        add(t, "%s%s[%s]=%u", i ? " or " : "", in, at, values[i]);
+    add(t, ")");
+}
+
+/* libpcap's `tcp` knows the protocol field of an IPv6 header and one fragment header. This is TCP behind extension
+ * headers: the type of the first stands in the fixed header, that of each further one in the header before it. Three
+ * are walked, so that what they lead to elsewhere (the ICMPv6 of every multicast report, UDP) is not let in; a fourth
+ * is let in whatever it is. Where a header's length is not in its second byte (authentication, a fragment header with
+ * something in its reserved byte) the walk ends, and the packet is let in. Reading past a packet's end refuses it, so
+ * nothing is read before it is known to be there in every packet that holds TCP. in: "ip6" or "ether"; l3: offset of
+ * the IPv6 header there. */
+static void add_extensions(struct text *t, const char *in, size_t l3)
+{
+    static const unsigned extension[] = {0, 43, 44, 51, 60}; /* hop-by-hop, routing, fragment, AH, destination */
+    static const unsigned leads_on[] = {6, 0, 43, 44, 51, 60};
+    char type[OFFSET], header[OFFSET]; /* where this header's type stands, and where it begins */
+    (void)snprintf(type, sizeof type, "%zu", l3 + 6);
+    (void)snprintf(header, sizeof header, "%zu", l3 + 40);
+    add(t, "(");
+    add_one_of(t, in, type, extension, 5);
+    add(t, " and ");
+    for (int i = 1; i < WALKED; i++) {
+        char behind[OFFSET];
+        int n = snprintf(behind, sizeof behind, "%s+8+8*%s[%s+1]", header, in, header);
+        if (n < 0 || (size_t)n >= sizeof behind)
+            t->full = true;
+        add(t, "(%s[%s]=6 or (", in, header);
+        add_one_of(t, in, header, extension, 5);
+        add(t, " and (%s[%s]=51 or (%s[%s]=44 and %s[%s+1]!=0) or ", in, type, in, type, in, header);
+        memcpy(type, header, sizeof type);
+        memcpy(header, behind, sizeof header);
+    }
+    add_one_of(t, in, header, leads_on, 6);
+    for (int i = 1; i < WALKED; i++)
+        add(t, ")))");
+    add(t, ")");
+}
+
 /* TCP behind `tags` VLAN tags in the bytes of an Ethernet frame. */
 static void add_tagged(struct text *t, unsigned tags, const struct ipaddr *hosts, size_t count)
 {
@@ -99,12 +138,9 @@ static void add_tagged(struct text *t, unsigned tags, const struct ipaddr *hosts
         add(t, ")");
     }
     if (v6) {
-        size_t next = l3 + 6, ext = l3 + 40;
-        add(t, "%s(ether[%zu:2]=0x86dd and (ether[%zu]=6", v4 ? " or " : "", l3 - 2, next);
-        add(t, " or ((ether[%zu]=0 or ether[%zu]=43 or ether[%zu]=44 or ether[%zu]=51 or ether[%zu]=60)", next, next,
-            next, next, next);
-        add(t, " and (ether[%zu]=6 or ether[%zu]=43 or ether[%zu]=44 or ether[%zu]=51 or ether[%zu]=60)))", ext, ext,
-            ext, ext, ext);
+        add(t, "%s(ether[%zu:2]=0x86dd and (ether[%zu]=6 or ", v4 ? " or " : "", l3 - 2, l3 + 6);
+        add_extensions(t, "ether", l3);
+        add(t, ")");
         if (count > 0)
             add_hosts_at(t, l3, 16, hosts, count);
         add(t, ")");
@@ -118,7 +154,12 @@ int filter_builtin(char *out, size_t cap, int linktype, const struct ipaddr *hos
     struct text t = {.out = out, .cap = cap, .full = cap == 0};
     if (detail == FILTER_NO_HOSTS)
         count = 0;
-    add(&t, "(tcp%s)", linktype == LINKTYPE_IPV4 ? "" : " or " IP6_MAY_LEAD_TO_TCP);
+    add(&t, "(tcp");
+    if (linktype != LINKTYPE_IPV4) {
+        add(&t, " or ");
+        add_extensions(&t, "ip6", 0);
+    }
+    add(&t, ")");
     if (count > 0) {
         add(&t, " and (");
         add_hosts(&t, hosts, count);

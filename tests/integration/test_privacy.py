@@ -148,7 +148,7 @@ class Live(Base):
         shapes = [(v6, ext, vlans) for vlans in ([], [(0x8100, 5)], [(0x88A8, 7), (0x8100, 5)],
                                                 [(0x8100, 1), (0x8100, 2), (0x8100, 3)])
                   for v6, ext in ((False, ()), (True, ()), (True, (0,)), (True, (60,)), (True, (43,)), (True, (44,)),
-                                  (True, (0, 60, 43)))]
+                                  (True, (0, 60, 43)), (True, (0, 60, 43, 44, 60)), (True, (60,) * 16))]
         return [g.Flow(i, v6=v6, ext=ext, vlans=vlans, client="fd77::2" if v6 else "10.77.0.2",
                        server="fd77::1" if v6 else "10.77.0.1") for i, (v6, ext, vlans) in enumerate(shapes, 1)]
 
@@ -176,11 +176,12 @@ class Live(Base):
         self.assertEqual(saved, sorted(wanted))
 
     def test_udp_wakes_nobody(self):
-        """Not delivered at all: the kernel keeps it away, behind a tag and behind an extension header, too."""
+        """Not delivered at all: the kernel keeps it away, behind tags and up to three extension headers, too."""
         run = self.start()
         frames = [self.udp(), self.udp(vlans=[(0x8100, 5)]), self.udp(vlans=[(0x88A8, 7), (0x8100, 5)]), self.udp(True),
                   self.udp(True, vlans=[(0x8100, 5)]), self.udp(True, (0,)), self.udp(True, (60,)),
-                  self.udp(True, (43,), [(0x8100, 5)])]
+                  self.udp(True, (43,), [(0x8100, 5)]), self.udp(True, (0, 60)), self.udp(True, (60, 44)),
+                  self.udp(True, (0, 43, 60)), self.udp(True, (0, 60), [(0x88A8, 7), (0x8100, 5)])]
         flow = g.Flow(1, client="10.77.0.2", server="10.77.0.1")
         self.send(frames * 200 + [flow.packet(0).data])
         self.delivered(run, 1)

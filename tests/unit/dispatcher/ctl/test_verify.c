@@ -148,7 +148,7 @@ static void test_records(void **state)
 
 static void test_members(void **state)
 {
-    uint8_t packed[8192];
+    uint8_t packed[8192] = {0};
     struct savefile f;
     char error[SAVEFILE_ERROR];
     (void)state;
