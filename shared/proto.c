@@ -253,3 +253,10 @@ int proto_tell(int sock, const struct proto_attachment *self, enum proto_type ty
     }
     return proto_send(sock, &msg, NULL);
 }
+
+int proto_keep(int sock, const struct proto_attachment *self, enum proto_role role, int fd)
+{
+    struct proto_msg msg = {.type = PROTO_KEEP, .slot = self->slot, .generation = self->generation, .fd_count = 1};
+    msg.names[0].role = (uint16_t)role;
+    return proto_send(sock, &msg, &fd);
+}

@@ -60,6 +60,7 @@ enum proto_role {
     ROLE_HTTP,        /* listening socket */
     ROLE_JOURNAL,     /* memory of the hub's event journal */
     ROLE_EVENTSOCKET, /* a connection that outlives a hub */
+    ROLE_DESTROYFEED, /* the kernel's feed of destroyed sockets; outlives a hub */
     ROLE_REPORTS,     /* index = shard; the hub's end or the shard's end (report.h) */
     ROLE_LAST = ROLE_REPORTS
 };
@@ -115,5 +116,8 @@ int proto_take_fd(struct proto_attachment *a, enum proto_role role, unsigned ind
 /* Sends a message without fds: type, value, text (NULL = empty). For children. Failures other than SC_EFULL mean that
  * the supervisor is gone, which the reader of the socket notices anyway. */
 int proto_tell(int sock, const struct proto_attachment *self, enum proto_type type, int64_t value, const char *text);
+
+/* The same with an fd that the supervisor is to keep for this child's successor (PROTO_KEEP); it stays the caller's. */
+int proto_keep(int sock, const struct proto_attachment *self, enum proto_role role, int fd);
 
 #endif

@@ -83,9 +83,11 @@ static void on_readable(void *ctx)
     uint8_t buf[16384];
     unsigned long suppressed;
     for (int i = 0; i < MESSAGES_PER_TURN; i++) {
-        ssize_t n = recv(d->fd, buf, sizeof(buf), MSG_DONTWAIT);
+        /* Looked at, handed on, and only then taken: if we die in between, a successor hands it on again. */
+        ssize_t n = recv(d->fd, buf, sizeof(buf), MSG_DONTWAIT | MSG_PEEK);
         if (n > 0) {
             on_datagram(d, buf, (size_t)n);
+            (void)recv(d->fd, buf, sizeof(buf), MSG_DONTWAIT);
             continue;
         }
         if (n < 0 && errno == ENOBUFS) {
@@ -99,28 +101,37 @@ static void on_readable(void *ctx)
     }
 }
 
-struct destroyfeed *destroyfeed_new(const struct destroyfeed_setup *setup)
+int destroyfeed_open(void)
 {
     struct sockaddr_nl me = {.nl_family = AF_NETLINK,
                              .nl_groups = 1u << (SKNLGRP_INET_TCP_DESTROY - 1) | 1u << (SKNLGRP_INET6_TCP_DESTROY - 1)};
     int size = BUFFER_BYTES;
-    struct destroyfeed *d = calloc(1, sizeof(*d));
-    if (!d)
-        return NULL;
-    d->s = *setup;
-    d->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
-    if (d->fd >= 0)
-        (void)setsockopt(d->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)); /* cut to what the system allows */
-    if (d->fd < 0 || bind(d->fd, (const struct sockaddr *)&me, sizeof(me)) != 0) {
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
+    if (fd < 0)
+        return -1;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)); /* cut to what the system allows */
+    if (bind(fd, (const struct sockaddr *)&me, sizeof(me)) != 0) {
         int saved = errno;
-        destroyfeed_free(d);
+        close(fd);
         errno = saved;
+        return -1;
+    }
+    return fd;
+}
+
+struct destroyfeed *destroyfeed_new(const struct destroyfeed_setup *setup)
+{
+    struct destroyfeed *d = calloc(1, sizeof(*d));
+    if (!d) {
+        close(setup->fd);
         return NULL;
     }
+    d->s = *setup;
+    d->fd = setup->fd;
     d->readable = evloop_on_readable(setup->loop, d->fd, on_readable, d);
     if (!d->readable) {
         destroyfeed_free(d);
-        errno = ENOMEM;
         return NULL;
     }
     return d;

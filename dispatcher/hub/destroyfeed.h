@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The kernel tells of each TCP socket that it destroys (NETLINK_SOCK_DIAG, groups SKNLGRP_INET_TCP_DESTROY and
  * SKNLGRP_INET6_TCP_DESTROY): with its cookie, so flows too short to be asked for get their names. No privilege is
- * needed, and nothing comes before bind(). Failure policy: what the buffer could not hold (ENOBUFS) is counted, and
+ * needed, and nothing comes before bind(). The socket outlives the process: the supervisor keeps it, and an event
+ * leaves it only once it has been handed on. Failure policy: what the buffer could not hold (ENOBUFS) is counted, and
  * healed by the shards' own questions. */
 #ifndef HUB_DESTROYFEED_H
 #define HUB_DESTROYFEED_H
@@ -16,6 +17,7 @@ struct destroyfeed;
 struct destroyfeed_setup {
     struct evloop *loop;
     const struct clock *clock;
+    int fd;
     const char *prefix;        /* of the UUIDs; stays the caller's */
     struct hub_page *counters; /* destroyed, destroy_overruns */
     /* An open event that is `destroyed`; its time is when it was read */
@@ -23,7 +25,11 @@ struct destroyfeed_setup {
     void *ctx;
 };
 
-/* NULL with errno: no such feed here, or no memory. */
+/* A bound socket, with a buffer as large as we may make it (larger with CAP_NET_ADMIN), or -1 with errno: the kernel
+ * has no such feed. */
+int destroyfeed_open(void);
+
+/* setup->fd, open by destroyfeed_open, becomes the feed's also on failure. NULL: no memory. */
 struct destroyfeed *destroyfeed_new(const struct destroyfeed_setup *setup);
 void destroyfeed_free(struct destroyfeed *d); /* NULL is fine */
 

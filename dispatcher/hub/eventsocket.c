@@ -12,33 +12,32 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "shared/flowevent.h"
-#include "shared/lines.h"
+#include "dispatcher/hub/halfline.h"
 #include "shared/log.h"
 
 #define RETRY_MIN (100 * NS_PER_MS)
 #define RETRY_MAX (5 * NS_PER_SEC)
-#define READ_BYTES 65536
 
 struct eventsocket {
     struct eventsocket_setup s;
     struct sockaddr_un address;
     struct evsource *retry;
     struct evsource *readable;
-    struct lines *lines;
+    struct halfline *held;
     int fd; /* -1 = not connected */
     int64_t delay_ns;
     struct mono since; /* of the connection */
     bool told;         /* that the server is not there */
-    char buffer[READ_BYTES];
 };
 
 static void disconnect(struct eventsocket *e)
 {
     evsource_remove(e->readable);
     e->readable = NULL;
-    if (e->fd >= 0)
+    if (e->fd >= 0) {
+        (void)shutdown(e->fd, SHUT_RDWR); /* the supervisor's copy would keep it open */
         (void)close(e->fd);
+    }
     e->fd = -1;
     counter_set(&e->s.counters->eventsocket_up, 0);
 }
@@ -53,32 +52,50 @@ static void try_later(struct eventsocket *e)
 static void on_readable(void *ctx)
 {
     struct eventsocket *e = ctx;
-    ssize_t n = read(e->fd, e->buffer, sizeof e->buffer);
+    ssize_t n = halfline_read(e->held, e->fd);
     if (n > 0) {
         e->delay_ns = RETRY_MIN;
-        lines_feed(e->lines, e->buffer, (size_t)n);
         return;
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     log_warn("event socket closed error=%s; connecting again", n < 0 ? strerror(errno) : "none");
     /* Half a line at the end cannot be told from a whole one. The parser decides; it refuses cut JSON. */
-    lines_end(e->lines);
+    halfline_end(e->held);
     if (e->s.clock->mono(e->s.clock->ctx).ns - e->since.ns >= RETRY_MAX)
         e->delay_ns = RETRY_MIN;
     try_later(e);
 }
 
+static bool watch(struct eventsocket *e)
+{
+    e->readable = evloop_on_readable(e->s.loop, e->fd, on_readable, e);
+    if (!e->readable)
+        return false;
+    e->told = false;
+    e->since = e->s.clock->mono(e->s.clock->ctx);
+    counter_set(&e->s.counters->eventsocket_up, 1);
+    return true;
+}
+
+/* A unix socket connects at once or not at all; EAGAIN means that the server's backlog is full. The fd is in safe hands
+ * before it connects, so no death leaves a connection that nobody reads. */
+static bool dial(struct eventsocket *e)
+{
+    e->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (e->fd < 0)
+        return false;
+    halfline_reset(e->held);
+    e->s.keep(e->s.ctx, e->fd);
+    return connect(e->fd, (const struct sockaddr *)&e->address, sizeof e->address) == 0;
+}
+
 static void on_retry(void *ctx)
 {
     struct eventsocket *e = ctx;
-    e->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    /* A unix socket connects at once or not at all; EAGAIN means that the server's backlog is full. */
-    bool up = e->fd >= 0 && connect(e->fd, (const struct sockaddr *)&e->address, sizeof e->address) == 0;
+    bool up = dial(e);
     int error = errno;
-    if (up)
-        e->readable = evloop_on_readable(e->s.loop, e->fd, on_readable, e);
-    if (!up || !e->readable) {
+    if (!up || !watch(e)) {
         if (!e->told)
             log_warn("cannot connect to the event socket of -tcpinfo.eventsocket, trying on error=%s",
                      up ? "out of memory" : strerror(error));
@@ -86,11 +103,25 @@ static void on_retry(void *ctx)
         try_later(e);
         return;
     }
-    e->told = false;
-    e->since = e->s.clock->mono(e->s.clock->ctx);
     counter_add(&e->s.counters->eventsocket_connects, 1);
-    counter_set(&e->s.counters->eventsocket_up, 1);
     log_info("event socket connected");
+}
+
+/* Goes on with a predecessor's connection. False: there is none that was ever made. */
+static bool resume(struct eventsocket *e)
+{
+    struct sockaddr_un peer;
+    socklen_t len = sizeof peer;
+    e->fd = e->s.fd;
+    if (e->fd < 0)
+        return false;
+    if (getpeername(e->fd, (struct sockaddr *)&peer, &len) < 0 || !watch(e)) {
+        disconnect(e);
+        return false;
+    }
+    halfline_resume(e->held);
+    log_info("event socket taken over");
+    return true;
 }
 
 struct eventsocket *eventsocket_new(const struct eventsocket_setup *setup)
@@ -103,15 +134,17 @@ struct eventsocket *eventsocket_new(const struct eventsocket_setup *setup)
     e->delay_ns = RETRY_MIN;
     e->address.sun_family = AF_UNIX;
     size_t len = strlen(setup->path);
-    e->lines = lines_new(FLOWEVENT_LINE_MAX, setup->on_line, setup->on_too_long, setup->ctx);
+    e->held = halfline_open(setup->memory, setup->on_line, setup->on_too_long, setup->ctx);
     e->retry = evloop_timer(setup->loop, on_retry, e);
-    if (len >= sizeof e->address.sun_path || !e->lines || !e->retry) {
+    if (len >= sizeof e->address.sun_path || !e->held || !e->retry) {
         eventsocket_free(e);
         return NULL;
     }
     memcpy(e->address.sun_path, setup->path, len);
-    counter_set(&e->s.counters->eventsocket_up, 0); /* a killed predecessor may have left 1 */
-    evloop_timer_set(e->retry, 0);
+    if (!resume(e)) {
+        counter_set(&e->s.counters->eventsocket_up, 0); /* a killed predecessor may have left 1 */
+        evloop_timer_set(e->retry, 0);
+    }
     return e;
 }
 
@@ -119,8 +152,10 @@ void eventsocket_free(struct eventsocket *e)
 {
     if (!e)
         return;
-    disconnect(e);
+    evsource_remove(e->readable);
+    if (e->fd >= 0)
+        (void)close(e->fd); /* not shut down: a successor may go on with it */
     evsource_remove(e->retry);
-    lines_free(e->lines);
+    halfline_close(e->held);
     free(e);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Client of tcp-info's event socket: a unix stream of FlowEvent lines. Connects whenever the server is there,
- * reconnects for ever (0.1 s doubling to 5 s), survives any bytes. */
+ * reconnects for ever (0.1 s doubling to 5 s), survives any bytes. The connection outlives the process: it is handed to
+ * the supervisor before it is made, and what was read of it stands in memory that a successor takes over. */
 #ifndef HUB_EVENTSOCKET_H
 #define HUB_EVENTSOCKET_H
 
@@ -16,9 +17,12 @@ struct eventsocket_setup {
     struct evloop *loop;
     const struct clock *clock;
     const char *path;          /* stays the caller's */
+    void *memory;              /* HALFLINE_BYTES that a successor gets */
+    int fd;                    /* a predecessor's connection, which becomes ours; -1 = none */
     struct hub_page *counters; /* eventsocket_up, eventsocket_connects */
     void (*on_line)(void *ctx, const char *line, size_t len);
     void (*on_too_long)(void *ctx);
+    void (*keep)(void *ctx, int fd); /* gives a successor a copy of fd */
     void *ctx;
 };
 

@@ -16,6 +16,7 @@
 #include "dispatcher/hub/control.h"
 #include "dispatcher/hub/destroyfeed.h"
 #include "dispatcher/hub/eventsocket.h"
+#include "dispatcher/hub/halfline.h"
 #include "dispatcher/hub/http.h"
 #include "dispatcher/hub/journal.h"
 #include "dispatcher/hub/page.h"
@@ -43,6 +44,8 @@ struct hub {
     struct evloop *loop;
     struct evsource *on_attach, *on_term, *heartbeat;
     struct journal *journal;
+    void *halfline;   /* memory beside the journal */
+    int destroy_feed; /* until the feed takes it; -1 = none */
     struct publish *publish;
     struct ports *ports;
     struct reports *reports;
@@ -238,6 +241,34 @@ static int confine_files(struct hub *h)
                : give_up(h, EXIT_FAILED, "cannot confine the process to its files: %s", strerror(errno));
 }
 
+static void keep(struct hub *h, enum proto_role role, int fd)
+{
+    int rc = proto_keep(h->attach_fd, &h->self, role, fd);
+    if (rc != SC_OK)
+        log_debug("a socket cannot be kept for a successor: %s", sc_strerror(rc));
+}
+
+static void keep_connection(void *ctx, int fd)
+{
+    keep(ctx, ROLE_EVENTSOCKET, fd);
+}
+
+/* While we still have the power that a large buffer takes. */
+static int open_destroy_feed(struct hub *h)
+{
+    h->destroy_feed = proto_take_fd(&h->self, ROLE_DESTROYFEED, 0);
+    if (h->destroy_feed >= 0 || !(h->pages.config->uuid_sources & UUID_SOURCE_KERNEL))
+        return EXIT_DONE;
+    h->destroy_feed = destroyfeed_open();
+    if (h->destroy_feed < 0)
+        return give_up(h, EXIT_CONFIG,
+                       "flag -uuid.source: the kernel does not tell of destroyed sockets (NETLINK_SOCK_DIAG: %s); "
+                       "choose eventsocket, hash or none",
+                       strerror(errno));
+    keep(h, ROLE_DESTROYFEED, h->destroy_feed);
+    return EXIT_DONE;
+}
+
 static int confine(struct hub *h, pid_t parent)
 {
     const struct config *c = h->pages.config;
@@ -260,8 +291,10 @@ static int open_journal(struct hub *h)
         (void)close(fd);
     enum journal_origin origin = JOURNAL_NEW;
     uint64_t epoch = (uint64_t)h->clock->wall(h->clock->ctx).ns;
-    if (map)
-        h->journal = journal_open(map, bytes, h->pages.config->shards, epoch, &origin);
+    if (map && bytes > HALFLINE_BYTES) {
+        h->halfline = (char *)map + bytes - HALFLINE_BYTES;
+        h->journal = journal_open(map, bytes - HALFLINE_BYTES, h->pages.config->shards, epoch, &origin);
+    }
     if (!h->journal)
         return give_up(h, EXIT_FAILED, "cannot map the event journal");
     if (origin == JOURNAL_BROKEN)
@@ -282,20 +315,27 @@ static int open_sockets(struct hub *h)
     if (!h->watchers || !h->reports)
         return give_up(h, EXIT_FAILED, "cannot start: out of memory");
     if (c->eventsocket[0]) {
-        struct eventsocket_setup setup = {h->loop,           h->clock, c->eventsocket, h->pages.hub, on_event_line,
-                                          on_event_too_long, h};
+        struct eventsocket_setup setup = {.loop = h->loop,
+                                          .clock = h->clock,
+                                          .path = c->eventsocket,
+                                          .memory = h->halfline,
+                                          .fd = proto_take_fd(&h->self, ROLE_EVENTSOCKET, 0),
+                                          .counters = h->pages.hub,
+                                          .on_line = on_event_line,
+                                          .on_too_long = on_event_too_long,
+                                          .keep = keep_connection,
+                                          .ctx = h};
         h->eventsocket = eventsocket_new(&setup);
         if (!h->eventsocket)
             return give_up(h, EXIT_FAILED, "cannot use -tcpinfo.eventsocket: the path is too long, or out of memory");
     }
-    if (c->uuid_sources & UUID_SOURCE_KERNEL) {
-        struct destroyfeed_setup setup = {h->loop, h->clock, c->kernel_prefix.text, h->pages.hub, on_destroyed, h};
+    if (h->destroy_feed >= 0) {
+        struct destroyfeed_setup setup = {h->loop,      h->clock, h->destroy_feed, c->kernel_prefix.text, h->pages.hub,
+                                          on_destroyed, h};
+        h->destroy_feed = -1;
         h->destroyfeed = destroyfeed_new(&setup);
         if (!h->destroyfeed)
-            return give_up(h, EXIT_CONFIG,
-                           "flag -uuid.source: the kernel does not tell of destroyed sockets (NETLINK_SOCK_DIAG: %s); "
-                           "choose eventsocket, hash or none",
-                           strerror(errno));
+            return give_up(h, EXIT_FAILED, "cannot start: out of memory");
     }
     int listen_fd = proto_take_fd(&h->self, ROLE_HTTP, 0);
     if (listen_fd >= 0) {
@@ -349,13 +389,15 @@ static void release(struct hub *h)
 
 int hub_run(int attach_fd)
 {
-    struct hub h = {.attach_fd = attach_fd, .clock = clock_system()};
+    struct hub h = {.attach_fd = attach_fd, .clock = clock_system(), .destroy_feed = -1};
     pid_t parent = getppid();
     log_init("hub", -1, LOG_INFO_LEVEL, LOG_TEXT);
     log_never_block(true);
     log_wipe_status();
     int status = attach(&h);
     h.page = (struct page_source){&h.pages, parent};
+    if (status == EXIT_DONE)
+        status = open_destroy_feed(&h);
     if (status == EXIT_DONE)
         status = confine(&h, parent);
     if (status == EXIT_DONE)

@@ -31,7 +31,7 @@ static uint64_t fixed(const struct config *c)
 
 uint64_t check_worst_case(const struct config *c)
 {
-    return c->maxheap + rings(c) + capture(c) + JOURNAL_BYTES + fixed(c);
+    return c->maxheap + rings(c) + capture(c) + BUS_JOURNAL_BYTES + fixed(c);
 }
 
 static void duration(FILE *out, const char *flag, int64_t ns)
@@ -122,7 +122,7 @@ void check_print(FILE *out, const struct config *c, uint64_t machine_bytes)
     amount(out, "arenas (-maxheap)", c->maxheap);
     amount(out, "rings (-ringsize x -shards)", rings(c));
     amount(out, "capture (-capturebuffer)", capture(c));
-    amount(out, "event journal", JOURNAL_BYTES);
+    amount(out, "event journal", BUS_JOURNAL_BYTES);
     amount(out, "processes", fixed(c));
     amount(out, "sum", worst);
     if (machine_bytes)

@@ -119,7 +119,7 @@ int memory_create(struct memory *m, const struct config *config, char *error)
     m->supervisor = new_page("supervisor", sizeof(struct supervisor_page), SUPERVISOR_PAGE_MAGIC, &m->supervisor_fd);
     if (!m->dispatcher || !m->hub || !m->supervisor)
         return failed(error, "counters");
-    m->journal = shm_create("journal", JOURNAL_BYTES);
+    m->journal = shm_create("journal", BUS_JOURNAL_BYTES);
     if (m->journal < 0)
         return failed(error, "the event journal");
     for (unsigned i = 0; i < m->shards; i++)

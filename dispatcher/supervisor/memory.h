@@ -4,10 +4,9 @@
 #ifndef SUPERVISOR_MEMORY_H
 #define SUPERVISOR_MEMORY_H
 
+#include "shared/bus.h"
 #include "shared/config.h"
 #include "shared/counters.h"
-
-#define JOURNAL_BYTES (8u << 20)
 
 struct memory {
     unsigned shards;

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "dispatcher/hub/eventsocket.h"
+#include "dispatcher/hub/halfline.h"
 #include "shared/flowevent.h"
 #include "shared/log.h"
 
@@ -26,6 +27,8 @@ static struct evloop *loop;
 static struct hub_page counters;
 static struct eventsocket *client;
 static int listener = -1;
+static uint64_t memory[HALFLINE_BYTES / sizeof(uint64_t)];
+static int kept = -1; /* what the supervisor would hold */
 
 static unsigned lines_seen, too_long_seen;
 static char last[256];
@@ -43,6 +46,29 @@ static void on_too_long(void *ctx)
 {
     (void)ctx;
     too_long_seen++;
+}
+
+static void keep(void *ctx, int fd)
+{
+    (void)ctx;
+    if (kept >= 0)
+        (void)close(kept);
+    kept = dup(fd);
+    assert_true(kept >= 0);
+}
+
+static struct eventsocket *new_client(const char *at, int fd)
+{
+    struct eventsocket_setup setup = {.loop = loop,
+                                      .clock = clock_system(),
+                                      .path = at,
+                                      .memory = memory,
+                                      .fd = fd,
+                                      .counters = &counters,
+                                      .on_line = on_line,
+                                      .on_too_long = on_too_long,
+                                      .keep = keep};
+    return eventsocket_new(&setup);
 }
 
 static void turn_until(bool (*done)(unsigned want), unsigned want)
@@ -103,8 +129,8 @@ static int set_up(void **state)
     lines_seen = too_long_seen = 0;
     last[0] = '\0';
     loop = evloop_new();
-    struct eventsocket_setup setup = {loop, clock_system(), path, &counters, on_line, on_too_long, NULL};
-    client = eventsocket_new(&setup);
+    memset(memory, 0, sizeof memory);
+    client = new_client(path, -1);
     return loop && client ? 0 : -1;
 }
 
@@ -118,6 +144,9 @@ static int tear_down(void **state)
     listener = -1;
     (void)unlink(path);
     (void)rmdir(dir);
+    if (kept >= 0)
+        (void)close(kept);
+    kept = -1;
     return 0;
 }
 
@@ -205,14 +234,64 @@ static void bytes_of_any_kind(void **state)
     (void)close(fd);
 }
 
+/* The process is gone, its memory and the supervisor's copy of the fd are there. */
+static void die_and_succeed(void)
+{
+    int fd = dup(kept);
+    eventsocket_free(client);
+    client = new_client(path, fd);
+    assert_non_null(client);
+}
+
+static void a_successor_goes_on_with_the_connection(void **state)
+{
+    (void)state;
+    listener = listen_now();
+    turn_until(connected, 1);
+    int fd = accept(listener, NULL, NULL);
+    put(fd, "one\ntw");
+    turn_until(lines_are, 1);
+    die_and_succeed();
+    assert_int_equal(counter_get(&counters.eventsocket_up), 1);
+    put(fd, "o\nthree\n"); /* the second half, and more while nobody is there */
+    die_and_succeed();
+    turn_until(lines_are, 3);
+    assert_string_equal(last, "three");
+    assert_int_equal(counter_get(&counters.eventsocket_connects), 1);
+
+    /* The server goes while nobody is there: what it sent is taken, then it is connected anew. */
+    put(fd, "four\n");
+    (void)close(fd);
+    die_and_succeed();
+    turn_until(lines_are, 4);
+    turn_until(connected, 2);
+    fd = accept(listener, NULL, NULL);
+    put(fd, "five\n");
+    turn_until(lines_are, 5);
+    (void)close(fd);
+}
+
+static void a_connection_that_was_never_made(void **state)
+{
+    (void)state;
+    evloop_turn(loop, 10 * NS_PER_MS); /* nobody is there: the kept fd is not connected */
+    die_and_succeed();
+    assert_int_equal(counter_get(&counters.eventsocket_up), 0);
+    listener = listen_now();
+    turn_until(connected, 1);
+    int fd = accept(listener, NULL, NULL);
+    put(fd, "one\n");
+    turn_until(lines_are, 1);
+    (void)close(fd);
+}
+
 static void path_too_long(void **state)
 {
     (void)state;
     char longer[200];
     memset(longer, 'x', sizeof longer);
     longer[108] = '\0';
-    struct eventsocket_setup setup = {loop, clock_system(), longer, &counters, on_line, on_too_long, NULL};
-    assert_null(eventsocket_new(&setup));
+    assert_null(new_client(longer, -1));
 }
 
 int main(void)
@@ -223,6 +302,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(half_lines, set_up, tear_down),
         cmocka_unit_test_setup_teardown(over_long_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bytes_of_any_kind, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_successor_goes_on_with_the_connection, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_connection_that_was_never_made, set_up, tear_down),
         cmocka_unit_test_setup_teardown(path_too_long, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("hub/eventsocket", tests, NULL, NULL);

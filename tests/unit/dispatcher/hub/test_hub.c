@@ -54,6 +54,7 @@ static struct {
     pid_t pid;
     uint32_t generation;
     struct sockaddr_in http;
+    int kept[ROLE_LAST + 1]; /* fds of PROTO_KEEP by role; 0 = none */
 } w;
 
 /* ---- the supervisor's part ---- */
@@ -132,6 +133,11 @@ static void send_fds(int sock)
         fds[i] = all[i].fd;
     }
     m.fd_count = sizeof all / sizeof all[0];
+    for (uint16_t role = 0; role <= ROLE_LAST; role++)
+        if (w.kept[role]) {
+            m.names[m.fd_count] = (struct proto_fd_name){role, 0};
+            fds[m.fd_count++] = w.kept[role];
+        }
     assert_int_equal(proto_send(sock, &m, fds), SC_OK);
     struct proto_msg done = {.type = PROTO_ATTACHED, .generation = w.generation, .value = m.fd_count};
     assert_int_equal(proto_send(sock, &done, NULL), SC_OK);
@@ -157,13 +163,27 @@ static void spawn_hub(void)
     send_fds(w.attach);
 }
 
+/* Takes what the hub wants kept; other messages are the test's business. */
+static bool keep(const struct proto_msg *m, const int *fds)
+{
+    if (m->type != PROTO_KEEP)
+        return false;
+    assert_int_equal(m->fd_count, 1);
+    if (w.kept[m->names[0].role])
+        (void)close(w.kept[m->names[0].role]);
+    w.kept[m->names[0].role] = fds[0];
+    return true;
+}
+
 static void next_message(struct proto_msg *m)
 {
     int fds[PROTO_FDS_PER_MSG];
     struct pollfd p = {.fd = w.attach, .events = POLLIN};
-    assert_int_equal(poll(&p, 1, WAIT_MS), 1);
-    assert_int_equal(proto_recv(w.attach, m, fds), SC_OK);
-    assert_int_equal(m->generation, w.generation);
+    do {
+        assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+        assert_int_equal(proto_recv(w.attach, m, fds), SC_OK);
+        assert_int_equal(m->generation, w.generation);
+    } while (keep(m, fds));
 }
 
 static void start_hub(void)
@@ -179,8 +199,12 @@ static void start_hub(void)
 static int reap(void)
 {
     int status = -1;
+    struct proto_msg m;
+    int fds[PROTO_FDS_PER_MSG];
     assert_int_equal(waitpid(w.pid, &status, 0), w.pid);
     w.pid = 0;
+    while (proto_recv(w.attach, &m, fds) == SC_OK) /* its last words */
+        (void)keep(&m, fds);
     (void)close(w.attach);
     return status;
 }
@@ -214,6 +238,9 @@ static int tear_down(void **state)
                        w.journal_fd, w.shard_fd[0],   w.shard_fd[1],   w.http_fd};
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
         (void)close(fds[i]);
+    for (int role = 0; role <= ROLE_LAST; role++)
+        if (w.kept[role])
+            (void)close(w.kept[role]);
     return 0;
 }
 
@@ -415,6 +442,16 @@ static void killed_and_restarted(void **state)
     assert_int_equal(reap(), 0);
 }
 
+static int listen_events(void)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    memcpy(a.sun_path, w.events, strlen(w.events) + 1);
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    return listener;
+}
+
 static void event_socket(void **state)
 {
     (void)state;
@@ -424,11 +461,7 @@ static void event_socket(void **state)
     for (int i = 0; i < SHARDS; i++)
         page_with(sub[i], 0, 1, NULL);
 
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    memcpy(a.sun_path, w.events, strlen(w.events) + 1);
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
-    assert_int_equal(listen(listener, 1), 0);
+    int listener = listen_events();
     int fd = accept(listener, NULL, NULL);
     assert_true(fd >= 0);
     static const char bad[] = "garbage\n\n";
@@ -446,6 +479,108 @@ static void event_socket(void **state)
         bus_close(sub[i]);
     (void)close(fd);
     (void)close(listener);
+    assert_int_equal(stop_hub(), 0);
+}
+
+static bool counts(const counter *c, uint64_t want)
+{
+    for (int i = 0; i < WAIT_MS && counter_get(c) < want; i++)
+        (void)poll(NULL, 0, 1);
+    return counter_get(c) >= want;
+}
+
+static void kill_hub(void)
+{
+    assert_int_equal(kill(w.pid, SIGKILL), 0);
+    assert_true(WIFSIGNALED(reap()));
+}
+
+/* Half a line is read when the hub is killed; the rest, and more, is sent while there is none. */
+static void event_socket_outlives_a_hub(void **state)
+{
+    (void)state;
+    strcpy(w.config->eventsocket, w.events);
+    int listener = listen_events();
+    start_hub();
+    int fd = accept(listener, NULL, NULL);
+    assert_true(fd >= 0);
+    size_t half = sizeof event_line / 2;
+    assert_int_equal(write(fd, "garbage\n", 8), 8);
+    assert_int_equal(write(fd, event_line, half), half);
+    assert_true(counts(&w.hub->bad_events[FLOWEVENT_BADJSON], 1));
+    kill_hub();
+    assert_int_equal(write(fd, event_line + half, sizeof event_line - 1 - half), sizeof event_line - 1 - half);
+    assert_int_equal(write(fd, "\n", 1), 1);
+    start_hub();
+    assert_true(counts(&w.hub->events, 1));
+    kill_hub();
+    assert_int_equal(write(fd, event_line, sizeof event_line - 1), sizeof event_line - 1);
+    assert_int_equal(write(fd, "\n", 1), 1);
+    start_hub();
+    assert_true(counts(&w.hub->events, 2));
+    assert_int_equal(counter_get(&w.hub->eventsocket_connects), 1);
+    assert_int_equal(counter_get(&w.hub->eventsocket_up), 1);
+    assert_int_equal(counter_get(&w.hub->bad_events[FLOWEVENT_BADJSON]), 1);
+    assert_int_equal(stop_hub(), 0);
+    (void)close(fd);
+    (void)close(listener);
+}
+
+/* A connection to ourselves; *cookie_r is the server's. */
+static void connect_tcp(int end[2], uint64_t *cookie_r)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof a, size = sizeof *cookie_r;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, len), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &len), 0);
+    end[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(end[0], (struct sockaddr *)&a, sizeof a), 0);
+    end[1] = accept(listener, NULL, NULL);
+    assert_int_equal(getsockopt(end[1], SOL_SOCKET, SO_COOKIE, cookie_r, &size), 0);
+    (void)close(listener);
+}
+
+/* Is there an event with this text in the journal, for any shard? */
+static bool journalled(const char *text)
+{
+    for (unsigned shard = 0; shard < SHARDS; shard++) {
+        unsigned long long epoch = 0, seq = 1;
+        unsigned count = 1;
+        while (count > 0) {
+            char request[80];
+            (void)snprintf(request, sizeof request, "replay %u %llu %llu", shard, epoch, seq);
+            const char *page = ask_at("bus/replay.sock", request);
+            assert_int_equal(sscanf(page, "%llu %llu %u\n", &epoch, &seq, &count), 3);
+            if (strstr(page, text))
+                return true;
+            seq += count;
+        }
+    }
+    return false;
+}
+
+/* Sockets that end while no hub is there are told to the next one. */
+static void destroy_feed_outlives_a_hub(void **state)
+{
+    (void)state;
+    int end[2];
+    uint64_t cookie;
+    char uuid[64];
+    w.config->uuid_sources = UUID_SOURCE_KERNEL;
+    strcpy(w.config->kernel_prefix.text, "host_1");
+    start_hub();
+    assert_true(w.kept[ROLE_DESTROYFEED] > 0);
+    connect_tcp(end, &cookie);
+    (void)snprintf(uuid, sizeof uuid, "\"host_1_%016llX\"", (unsigned long long)cookie);
+    kill_hub();
+    (void)close(end[0]);
+    (void)close(end[1]);
+    uint64_t before = counter_get(&w.hub->destroyed);
+    start_hub();
+    assert_true(counts(&w.hub->destroyed, before + 2));
+    assert_true(journalled(uuid));
     assert_int_equal(stop_hub(), 0);
 }
 
@@ -536,6 +671,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(events_reach_their_shard, set_up, tear_down),
         cmocka_unit_test_setup_teardown(killed_and_restarted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(event_socket, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(event_socket_outlives_a_hub, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(destroy_feed_outlives_a_hub, set_up, tear_down),
         cmocka_unit_test_setup_teardown(garbage_on_ctl, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nanocat_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(says_why_it_cannot, set_up, tear_down),
