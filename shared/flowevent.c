@@ -138,6 +138,15 @@ static bool parse_time(const char *text, struct flowevent *out)
     return true;
 }
 
+bool flowevent_parse_time(const char *text, struct wall *out)
+{
+    struct flowevent ev;
+    if (!parse_time(text, &ev))
+        return false;
+    *out = ev.time;
+    return true;
+}
+
 /* ---- JSON ---- */
 
 /* Copies the line with all keys in lower case. Returns NULL if it nests too deep, holds a newline or a NUL, or there is

@@ -65,4 +65,7 @@ int flowevent_format(const struct flowevent *ev, char *out, size_t cap);
 
 const char *flowevent_bad_name(enum flowevent_bad reason);
 
+/* A Timestamp alone, by the rules above. False if it is none. */
+bool flowevent_parse_time(const char *text, struct wall *out);
+
 #endif

@@ -128,18 +128,24 @@ static int ask_one_order(struct uuid_lookup *l, const struct flowkey *key, unsig
     return answer_fits(m, key, local) ? SC_OK : SC_ENOENT;
 }
 
-int uuid_lookup_ask(struct uuid_lookup *l, const struct flowkey *key, uint32_t if_index, const struct clock *clock,
-                    struct uuid_answer *out)
+int uuid_lookup_ask_local(struct uuid_lookup *l, const struct flowkey *key, unsigned local, uint32_t if_index,
+                          const struct clock *clock, struct uuid_answer *out)
 {
     struct inet_diag_msg m;
-    int err = SC_ENOENT;
-    unsigned local = 0;
-    for (; local < 2 && err == SC_ENOENT; local++)
-        err = ask_one_order(l, key, local, if_index, &m);
+    int err = ask_one_order(l, key, local, if_index, &m);
     if (err)
         return err;
     out->cookie = (uint64_t)m.id.idiag_cookie[1] << 32 | m.id.idiag_cookie[0];
     out->closing = state_closing(m.idiag_state);
     out->read = clock->wall(clock->ctx);
     return SC_OK;
+}
+
+int uuid_lookup_ask(struct uuid_lookup *l, const struct flowkey *key, uint32_t if_index, const struct clock *clock,
+                    struct uuid_answer *out)
+{
+    int err = SC_ENOENT;
+    for (unsigned local = 0; local < 2 && err == SC_ENOENT; local++)
+        err = uuid_lookup_ask_local(l, key, local, if_index, clock, out);
+    return err;
 }

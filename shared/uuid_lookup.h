@@ -34,4 +34,9 @@ struct uuid_answer {
 int uuid_lookup_ask(struct uuid_lookup *l, const struct flowkey *key, uint32_t if_index, const struct clock *clock,
                     struct uuid_answer *out) SC_MUST_CHECK;
 
+/* The same of the socket whose local end is `local` (0 or 1) of the key, alone. A connection of this machine with
+ * itself has two sockets, one in each order. */
+int uuid_lookup_ask_local(struct uuid_lookup *l, const struct flowkey *key, unsigned local, uint32_t if_index,
+                          const struct clock *clock, struct uuid_answer *out) SC_MUST_CHECK;
+
 #endif

@@ -2,14 +2,12 @@
  * Failure policy: no connection or no answer ends the command, unless it is to wait; a refused event does not. */
 #include "dispatcher/ctl/inject.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "dispatcher/ctl/batch.h"
 #include "dispatcher/ctl/frompcap.h"
+#include "dispatcher/ctl/input.h"
 #include "dispatcher/ctl/sender.h"
 #include "shared/flowevent.h"
 #include "shared/proto.h"
@@ -24,39 +22,23 @@ static bool show(void *ctx, const char *request, size_t len)
     return !s->failed;
 }
 
-/* Returns false when reading failed, with a line on stderr. */
-static bool pump_lines(struct batch *b, const char *file)
+static bool on_bytes(void *ctx, const char *bytes, size_t n)
 {
-    static char buffer[65536];
-    bool from_stdin = strcmp(file, "-") == 0;
-    int fd = from_stdin ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : 1;
-    while (n > 0) {
-        n = read(fd, buffer, sizeof buffer);
-        if (n < 0 && errno == EINTR)
-            n = 1;
-        else if (n > 0 && !batch_feed(b, buffer, (size_t)n))
-            break;
-    }
-    if (n < 0)
-        (void)fprintf(stderr, "shardcapctl: cannot read %s: %s\n", from_stdin ? "standard input" : file,
-                      strerror(errno));
-    (void)batch_end(b);
-    if (fd >= 0 && !from_stdin)
-        (void)close(fd);
-    return n >= 0;
+    return batch_feed(ctx, bytes, n);
 }
 
-static bool on_flow(void *ctx, const char *line, size_t len)
+static bool pump_lines(struct batch *b, const char *file)
 {
-    return batch_feed(ctx, line, len);
+    bool good = input_read(file, on_bytes, b);
+    (void)batch_end(b);
+    return good;
 }
 
 static bool pump_flows(struct batch *b, const char *file, const char *prefix)
 {
     char error[CAPFILE_ERROR];
     struct capfile *s = capfile_open(file, error);
-    bool good = s && frompcap_read(s, prefix, on_flow, b, error) == SC_OK;
+    bool good = s && frompcap_read(s, prefix, on_bytes, b, error) == SC_OK;
     if (!good)
         (void)fprintf(stderr, "shardcapctl: %s\n", error);
     capfile_close(s);

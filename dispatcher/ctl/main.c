@@ -6,15 +6,18 @@
 
 #include "dispatcher/ctl/args.h"
 #include "dispatcher/ctl/inject.h"
+#include "dispatcher/ctl/lookup.h"
+#include "dispatcher/ctl/record.h"
+#include "dispatcher/ctl/replay.h"
 #include "dispatcher/ctl/status.h"
 #include "dispatcher/ctl/verify.h"
+#include "dispatcher/ctl/watch.h"
 #include "shared/proto.h"
 #include "shared/version.h"
 
 static const struct command *const commands[] = {
-    &status_command,
-    &inject_command,
-    &verify_command,
+    &status_command, &inject_command, &verify_command, &watch_command,
+    &lookup_command, &record_command, &replay_command,
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

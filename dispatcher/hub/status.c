@@ -102,6 +102,8 @@ void status_json(const struct pages *pages, struct text *out)
     text_printf(out, "{\"version\":\"%s\",\"commit\":\"%s\",\"ready\":%s,\"draining\":%s,\"started\":%.3f,\n",
                 version_text(), version_commit(), get(&s->ready) ? "true" : "false",
                 get(&s->draining) ? "true" : "false", (double)pages->config->started_ns / (double)NS_PER_SEC);
+    if (pages->config->kernel_prefix.text[0]) /* its rule leaves nothing to escape */
+        text_printf(out, "\"uuid_prefix\":\"%s\",\n", pages->config->kernel_prefix.text);
     text_printf(out, "\"processes\":[");
     process(out, "dispatcher", &s->pid_dispatcher, &s->up_dispatcher, &s->restarts_dispatcher);
     text_printf(out, "},\n ");
