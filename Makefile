@@ -9,7 +9,8 @@ SHELL := /bin/bash
 # What a Debian 12 machine needs: to build and run; to test; to format and lint. The only lists there are.
 PACKAGES := gcc make libc6-dev libpcap-dev libevent-dev libnanomsg-dev libjansson-dev zlib1g-dev libcap-dev \
 	libseccomp-dev libisal-dev libdeflate-dev
-PACKAGES_TEST := libcmocka-dev python3 tshark tcpdump nanomsg-utils iproute2 curl clang valgrind binutils tar
+PACKAGES_TEST := libcmocka-dev python3 tshark tcpdump nanomsg-utils iproute2 curl clang valgrind binutils tar \
+	man-db systemd python3-yaml debhelper dpkg-dev lintian
 PACKAGES_DEV := clang libclang-rt-14-dev clang-format clang-tidy cppcheck python3 binutils
 
 ifeq ($(origin CC),default)
@@ -20,7 +21,9 @@ BUILD := build$(if $(SANITIZE),/$(SANITIZE))
 BIN := $(BUILD)/bin
 
 VERSION := 0.1.0
+ifndef COMMIT
 COMMIT := $(shell git rev-parse --short=7 HEAD 2>/dev/null || echo unknown)
+endif
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Werror
 OPT ?= $(if $(SANITIZE),-O1 -fno-omit-frame-pointer,-O2)
@@ -224,6 +227,36 @@ guards: ## Plant one violation for each guard and see that it turns red
 
 bench: all $(bench_bin) ## Measure (BENCH_JSON=FILE for JSON)
 	@python3 tests/bench/bench.py --build $(BUILD)
+
+# ---- installing ----
+
+PREFIX ?= /usr/local
+SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+to = $(DESTDIR)$(PREFIX)
+# Units and manuals name programs where they are installed.
+placed = sed -e 's|/usr/bin/|$(PREFIX)/bin/|g' -e 's|/etc/default/|$(SYSCONFDIR)/default/|g' $(1) > $(2) && chmod 644 $(2)
+
+# The flags of the manual are those of -help.
+$(BUILD)/shardcap.8: deploy/man/shardcap.8.in deploy/man/flags.awk $(BIN)/shardcap
+	@$(BIN)/shardcap -help | awk -f deploy/man/flags.awk > $@.flags
+	@sed -e '/@FLAGS@/{r $@.flags' -e 'd}' $< > $@
+
+.PHONY: install deb
+install: all $(BUILD)/shardcap.8 ## Install into PREFIX=/usr/local below DESTDIR=
+	install -d $(to)/bin $(to)/lib/systemd/system $(to)/lib/sysusers.d $(to)/lib/tmpfiles.d $(to)/share/man/man1 \
+	    $(to)/share/man/man7 $(to)/share/man/man8 $(to)/share/bash-completion/completions $(DESTDIR)$(SYSCONFDIR)/default
+	install -m 755 $(programs) $(to)/bin
+	for f in deploy/systemd/*.service; do $(call placed,$$f,$(to)/lib/systemd/system/$${f##*/}) || exit 1; done
+	install -m 644 deploy/systemd/sysusers.conf $(to)/lib/sysusers.d/shardcap.conf
+	install -m 644 deploy/systemd/tmpfiles.conf $(to)/lib/tmpfiles.d/shardcap.conf
+	for f in $(BUILD)/shardcap.8 $(wildcard deploy/man/*.[1-8]); do \
+	    $(call placed,$$f,$(to)/share/man/man$${f##*.}/$${f##*/}) || exit 1; done
+	for f in $(wildcard deploy/completion/*); do install -m 644 $$f $(to)/share/bash-completion/completions/; done
+	[ -e $(DESTDIR)$(SYSCONFDIR)/default/shardcap ] || \
+	    install -m 644 deploy/systemd/default $(DESTDIR)$(SYSCONFDIR)/default/shardcap
+
+deb: ## Build the Debian package into build/deb
+	@tests/lib/deb.sh $(VERSION) $(COMMIT) build/deb
 
 # ---- guards ----
 

@@ -49,6 +49,12 @@ PROBES = {
     "nanocat": (_program("nanocat"), "nanocat is not installed"),
     "tcpdump": (_program("tcpdump"), "tcpdump is not installed"),
     "curl": (_program("curl"), "curl is not installed"),
+    "man": (_program("man"), "man-db is not installed"),
+    "systemd-analyze": (_program("systemd-analyze"), "systemd is not installed"),
+    "dh": (_program("dh"), "debhelper is not installed"),
+    "lintian": (_program("lintian"), "lintian is not installed"),
+    "promtool": (_program("promtool"), "promtool is not installed"),
+    "systemd": (lambda: os.path.exists("/lib/systemd/systemd"), "systemd is not installed"),
     "root": (real_root, "needs to be root over several users"),
     "userns": (lambda: _quiet("unshare", "-Urn", "true"), "user namespaces cannot be made here"),
 }
