@@ -89,12 +89,35 @@ python3 -c '{CLIENT}'
         lost = re.search(r"^  lost +(\d+)", s.journal(), re.M)
         self.assertEqual(lost.group(1), "0", s.journal())
 
+    def set(self, line):
+        """Adds a line to the settings; the last one counts."""
+        self.system.run("sh", "-c", f"echo {line} >> /etc/default/shardcap")
+
     def test_a_killed_supervisor_is_started_again(self):
+        """What it had in memory is written by its children, which the service manager leaves the time for."""
         s = self.system
+        self.set("FLOWTIMEOUT=60s")
         s.run("systemctl", "start", "shardcap")
+        self.traffic()
+        family.until(lambda: self.metric("shardcap_packets_consumed_total") >= 20 * 8, "packets", 30, s.journal)
+        self.set("FLOWTIMEOUT=1s")
         s.run("kill", "-9", s.show("MainPID"))
         family.until(lambda: s.show("NRestarts") == "1" and s.show("ActiveState") == "active", "a new one", 30,
                      s.journal)
+        self.assertEqual(len(self.files()), 20, s.journal())
+        self.traffic()
+        family.until(lambda: len(self.files()) == 40, "40 files", 30, s.journal)
+        s.run("systemctl", "stop", "shardcap")
+        self.assertEqual(s.show("Result"), "success")
+
+    def test_a_hung_supervisor_is_replaced(self):
+        s = self.system
+        s.run("systemctl", "start", "shardcap")
+        main = s.show("MainPID")
+        s.run("kill", "-STOP", main)
+        family.until(lambda: s.show("NRestarts") == "1" and s.show("ActiveState") == "active", "a new one", 60,
+                     s.journal)
+        self.assertNotEqual(s.show("MainPID"), main)
         self.traffic()
         family.until(lambda: len(self.files()) == 20, "20 files", 30, s.journal)
         s.run("systemctl", "stop", "shardcap")
@@ -102,7 +125,7 @@ python3 -c '{CLIENT}'
 
     def test_a_wrong_setting_is_not_tried_again(self):
         s = self.system
-        s.run("sh", "-c", "echo FLOWTIMEOUT=soon >> /etc/default/shardcap")
+        self.set("FLOWTIMEOUT=soon")
         self.assertNotEqual(s.run("systemctl", "start", "shardcap", check=False).returncode, 0)
         family.until(lambda: s.show("ActiveState") == "failed", "failed", 30, s.journal)
         self.assertEqual(s.show("NRestarts"), "0")
