@@ -50,6 +50,11 @@ static uint32_t open_flow(struct consumer *c, const struct packet *p)
         savers_drop(s, &p->applied, p->clock, CAUSE_MAXFLOWS, 1);
         return ARENA_NONE;
     }
+    enum cause paused = space_paused(s->publisher->space);
+    if (paused != CAUSE_NONE) {
+        savers_drop(s, &p->applied, p->clock, paused, 1);
+        return ARENA_NONE;
+    }
     if (!savers_room(s, true)) {
         savers_drop(s, &p->applied, p->clock, CAUSE_BUDGET, 1);
         return ARENA_NONE;

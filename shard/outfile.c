@@ -130,6 +130,7 @@ void outfile_free(struct outfile *o)
     close_fd(o->result_fd);
     close_fd(o->calls.day_fd);
     close_fd(o->calls.sync_fd);
+    retention_free(&o->calls.retention);
     free(o);
 }
 

@@ -25,18 +25,21 @@
 #include <sys/uio.h>
 
 #include "shard/arena.h"
+#include "shard/retention.h"
 #include "shared/config.h"
 #include "shared/sysops.h"
 
 enum outfile_kind {
-    OUTFILE_WRITE,   /* bytes of a staged file */
-    OUTFILE_SYNC,    /* syncfs of staging */
-    OUTFILE_PUBLISH, /* .done -> final name */
-    OUTFILE_REMOVE,  /* a staged file whose flow was given up */
-    OUTFILE_DAY,     /* make the directory of name.yyyymmdd */
+    OUTFILE_WRITE,     /* bytes of a staged file */
+    OUTFILE_SYNC,      /* syncfs of staging */
+    OUTFILE_PUBLISH,   /* .done -> final name */
+    OUTFILE_REMOVE,    /* a staged file whose flow was given up */
+    OUTFILE_DAY,       /* make the directory of name.yyyymmdd */
+    OUTFILE_SPACE,     /* how much of the file system is free */
+    OUTFILE_RETENTION, /* one step over what is published (retention.h) */
 };
 
-enum outfile_step { STEP_NONE, STEP_OPEN, STEP_WRITE, STEP_MKDIR, STEP_SYNC, STEP_RENAME };
+enum outfile_step { STEP_NONE, STEP_OPEN, STEP_WRITE, STEP_MKDIR, STEP_SYNC, STEP_RENAME, STEP_SPACE };
 
 struct outfile_job {
     enum outfile_kind kind;
@@ -53,14 +56,19 @@ struct outfile_job {
     int iov_count;
     uint8_t tail[8]; /* written behind the bytes */
     uint8_t tail_len;
+    /* OUTFILE_RETENTION */
+    bool remove; /* may remove files */
+    struct wall now;
 };
 
 struct outfile_result {
-    struct outfile_job job; /* iov is gone */
-    int error;              /* 0 or errno */
-    enum outfile_step step; /* that failed */
-    uint32_t suffix;        /* OUTFILE_PUBLISH: n of <uuid>.n, 0 = none */
-    bool was_published;     /* OUTFILE_PUBLISH: the staged name was gone */
+    struct outfile_job job;     /* iov is gone */
+    int error;                  /* 0 or errno */
+    enum outfile_step step;     /* that failed */
+    uint32_t suffix;            /* OUTFILE_PUBLISH: n of <uuid>.n, 0 = none */
+    bool was_published;         /* OUTFILE_PUBLISH: the staged name was gone */
+    uint64_t free, total;       /* OUTFILE_SPACE: bytes, as for a user without privileges */
+    struct retention_step scan; /* OUTFILE_RETENTION */
 };
 
 struct outfile;

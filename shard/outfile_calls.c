@@ -246,6 +246,17 @@ static void do_sync(struct outfile_calls *c, struct outfile_result *out)
         failed(out, STEP_SYNC);
 }
 
+static void do_space(struct outfile_calls *c, struct outfile_result *out)
+{
+    struct statvfs st;
+    if (c->sys->fstatvfs(c->sys->ctx, c->staging, &st) < 0) {
+        failed(out, STEP_SPACE);
+        return;
+    }
+    out->free = (uint64_t)st.f_bavail * st.f_frsize;
+    out->total = (uint64_t)st.f_blocks * st.f_frsize;
+}
+
 static void do_remove(struct outfile_calls *c, const struct outfile_job *job)
 {
     char name[OUTFILE_STAGED];
@@ -278,6 +289,12 @@ void outfile_do(struct outfile_calls *c, const struct outfile_job *job, struct o
     case OUTFILE_DAY:
         if (open_day(c, job->yyyymmdd) < 0)
             failed(out, STEP_MKDIR);
+        return;
+    case OUTFILE_SPACE:
+        do_space(c, out);
+        return;
+    case OUTFILE_RETENTION:
+        retention_step(&c->retention, c->sys, c->datadir, c->config, job->remove, job->now, &out->scan);
         return;
     }
 }

@@ -15,6 +15,7 @@ struct outfile_calls {
     int sync_fd;  /* staging again, opened for syncfs; -1 = not yet */
     uint32_t day; /* whose directory is open; 0 = none */
     int day_fd;   /* -1 = none */
+    struct retention retention;
 };
 
 /* Does one job; fills everything of *out but the job itself. */

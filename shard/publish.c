@@ -34,6 +34,7 @@ static enum saver_state error_state(enum outfile_step step, bool streaming)
     case STEP_NONE:
     case STEP_SYNC:
     case STEP_RENAME:
+    case STEP_SPACE:
         break;
     }
     return SAVER_WRITEFINAL_ERROR;
@@ -250,7 +251,8 @@ void publish_make_day(struct publisher *p, uint32_t yyyymmdd)
 
 static const char *step_name(enum outfile_step step)
 {
-    static const char *const name[] = {"work", "create", "write", "make the directory of", "sync", "rename"};
+    static const char *const name[] = {
+        "work", "create", "write", "make the directory of", "sync", "rename", "look at the disk of"};
     return name[step];
 }
 
@@ -365,6 +367,10 @@ static void on_result(struct publisher *p, const struct outfile_result *r)
     bool of_flow = r->job.kind == OUTFILE_WRITE || r->job.kind == OUTFILE_PUBLISH;
     if (r->job.kind == OUTFILE_SYNC) {
         on_synced(p, r);
+        return;
+    }
+    if (r->job.kind == OUTFILE_SPACE || r->job.kind == OUTFILE_RETENTION) {
+        space_result(p->space, r);
         return;
     }
     if (!of_flow) {

@@ -13,6 +13,7 @@
 #include "shard/chunk.h"
 #include "shard/flows.h"
 #include "shard/outfile.h"
+#include "shard/space.h"
 #include "shared/clock.h"
 #include "shared/log.h"
 
@@ -24,6 +25,7 @@ struct publisher {
     struct flows *flows;
     struct sealer *sealer;
     struct outfile *out;
+    struct space *space;
     const struct config *config;
     const struct clock *clock;
     void (*on_saved)(void *ctx, const char *path); /* NULL = not wanted; path is below datadir */

@@ -159,7 +159,7 @@ void savers_drop(struct savers *s, const struct arena_applied *applied, struct i
     struct arena_change ch = {.flow = ARENA_NONE};
     flows_count(s->flows, &ch, ARENA_COUNTER(consumed), packets);
     flows_count(s->flows, &ch, ARENA_COUNTER(drops) + cause, packets);
-    if (cause == CAUSE_BUDGET) {
+    if (cause == CAUSE_BUDGET || cause == CAUSE_DISK_FULL) {
         flows_count(s->flows, &ch, ARENA_COUNTER(missed_packets) + SAVER_SKIPPED, packets);
         flows_count(s->flows, &ch, ARENA_COUNTER(saver_skipped), packets);
     } else if (cause == CAUSE_MAXFLOWS) {
@@ -220,6 +220,8 @@ uint32_t saver_open(struct savers *s, const struct packet *p)
         return ARENA_NONE;
     }
     saver_count_flow(s, ch.flow, p->clock);
+    if (s->config->maxpackets == 1)
+        saver_full(s, ch.flow);
     return ch.flow;
 }
 
@@ -238,6 +240,14 @@ static enum cause discard_cause(const struct flow *f)
     default:
         return CAUSE_CAPTURE_LIMIT;
     }
+}
+
+/* No further record of n bytes is asked for. (maxpackets here, too: a predecessor may have died just after the last.)
+ */
+static bool is_full(const struct savers *s, const struct flow *f, uint32_t n)
+{
+    const struct config *c = s->config;
+    return (c->maxpackets > 0 && f->packets >= c->maxpackets) || (c->maxfilesize > 0 && f->total + n > c->maxfilesize);
 }
 
 /* Seals a chunk when it is time; without room it stays raw. */
@@ -275,13 +285,21 @@ void saver_packet(struct savers *s, uint32_t idx, const struct packet *p)
         return;
     }
     uint32_t n = write_record(s, s->scratch, &ch.image, p);
+    if (is_full(s, &ch.image, n)) {
+        commit_drop(s, &ch, p, CAUSE_CAPTURE_LIMIT);
+        saver_full(s, idx);
+        return;
+    }
     if (!room || arena_append(s->flows->arena, idx, &ch.image, s->scratch, n) != SC_OK) {
         commit_drop(s, &ch, p, CAUSE_BUDGET);
         return;
     }
     ch.image.packets++;
     commit_packet(s, &ch, p);
-    seal_ripe(s, idx);
+    if (s->config->maxpackets > 0 && ch.image.packets >= s->config->maxpackets)
+        saver_full(s, idx);
+    else
+        seal_ripe(s, idx);
 }
 
 /* ---- ends ---- */
@@ -307,6 +325,14 @@ static void complete(struct savers *s, struct arena_change *ch)
         publish_closed(s->publisher, ch->flow);
 }
 
+void saver_full(struct savers *s, uint32_t idx)
+{
+    struct arena_change ch = flows_change(s->flows, idx);
+    ch.image.flags |= FLOW_DISCARD;
+    ch.image.saver = SAVER_DISCARDINGPACKETS;
+    complete(s, &ch);
+}
+
 bool saver_end(struct savers *s, uint32_t idx)
 {
     struct arena_change ch = flows_change(s->flows, idx);
@@ -330,12 +356,8 @@ bool saver_settle(struct savers *s, uint32_t idx, struct instant now)
         counter_add(&s->c->savers_collected, 1);
         return saver_end(s, idx);
     }
-    if (!(f->flags & FLOW_DISCARD) && now.ns - f->first_clock > s->config->captureduration_ns) {
-        struct arena_change ch = flows_change(s->flows, idx);
-        ch.image.flags |= FLOW_DISCARD;
-        ch.image.saver = SAVER_DISCARDINGPACKETS;
-        complete(s, &ch);
-    }
+    if (!(f->flags & FLOW_DISCARD) && now.ns - f->first_clock > s->config->captureduration_ns)
+        saver_full(s, idx);
     return true;
 }
 

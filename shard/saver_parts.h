@@ -9,6 +9,9 @@
  * under `state`. False if the slot was freed thereby. */
 bool saver_wait_over(struct savers *s, uint32_t idx, enum saver_state state);
 
+/* All that is asked for of the flow is saved: its file is complete, later packets are dropped as capture_limit. */
+void saver_full(struct savers *s, uint32_t idx);
+
 /* Drops a flow whose chain does not check. */
 void saver_lost(struct savers *s, uint32_t idx);
 

@@ -29,6 +29,7 @@ struct shard {
     struct outfile *out;
     struct flows flows;
     struct publisher publisher;
+    struct space space;
     struct savers savers;
     struct intake intake;
     struct ring_consumer ring;
@@ -146,9 +147,11 @@ static int open_files(struct shard *s, const char **what_r)
     *what_r = "staging directory";
     if (outfile_sweep(s->out, is_wanted, s) < 0)
         return SC_ESYS;
+    s->space = (struct space){.out = s->out, .config = s->d.config, .clock = s->d.clock, .c = s->c, .slot = s->d.slot};
     s->publisher = (struct publisher){.flows = &s->flows,
                                       .sealer = s->sealer,
                                       .out = s->out,
+                                      .space = &s->space,
                                       .config = s->d.config,
                                       .clock = s->d.clock,
                                       .on_saved = s->d.on_saved,
@@ -367,6 +370,8 @@ enum shard_step_result shard_step(struct shard *s)
         busy |= finish(s);
     else
         busy |= keep_house(s);
+    if (!s->finishing)
+        space_step(&s->space);
     counter_set(&s->c->budget_used, arena_budget_used(s->arena));
     set_stage(s, STAGE_IDLE);
     if (s->finishing && !busy && publish_idle(&s->publisher) && ring_backlog(&s->ring) == 0)

@@ -36,6 +36,10 @@ struct config {
     uint32_t maxheadersize; /* snaplen, 1..FRAME_MAX_CAPLEN */
     bool stream;
     uint32_t maxflows; /* 0 = off */
+    /* limits of our own, 0 = off */
+    uint32_t maxpackets;  /* saved of a flow */
+    uint64_t maxfilesize; /* bytes of a flow's savefile before compression */
+    uint32_t sample;      /* save one flow of so many */
     uint32_t interface_count;
     char interfaces[INTERFACES_MAX][INTERFACE_NAME]; /* empty = all that are up */
     uint64_t maxidleram, maxheap;                    /* bytes; maxheap after lowering */
@@ -59,8 +63,12 @@ struct config {
     char filter[CONFIG_FILTER]; /* "" = none */
     bool filter_raw;
     enum gzip_mode gzip;
-    int64_t syncinterval_ns; /* 0 = no sync */
-    uid_t uid;               /* of hub and shards, and owner of what is created */
+    int64_t syncinterval_ns;      /* 0 = no sync */
+    uint32_t mindiskfree_percent; /* new flows pause below it; 0 = see mindiskfree */
+    uint64_t mindiskfree;         /* likewise, in bytes; 0 = off */
+    uint64_t maxdisk;             /* bytes below datadir; 0 = off */
+    int64_t keep_ns;              /* published files older than that are removed; 0 = never */
+    uid_t uid;                    /* of hub and shards, and owner of what is created */
     gid_t gid;
     bool user_switch; /* we are root and uid/gid are to be taken on */
     char summary[CONFIG_PATH];

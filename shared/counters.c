@@ -63,6 +63,7 @@ static void add_shard(struct totals *out, struct shard_totals *one, const struct
     out->file_bytes += counter_get(&c->file_bytes);
     out->salvaged_files += counter_get(&c->salvaged_files);
     out->salvaged_packets += counter_get(&c->salvaged_packets);
+    out->disk_paused += counter_get(&c->disk_paused);
     out->removed_files += counter_get(&c->removed_files);
     out->budget_used += counter_get(&c->budget_used);
     out->budget_limit += counter_get(&c->budget_limit);
@@ -100,6 +101,11 @@ void totals_read_each(struct totals *out, struct shard_totals *each, const struc
             add_shard(out, &one, shards[i]);
         if (each)
             each[i] = one;
+    }
+    if (shard_count > 0 && shards[0]) {
+        out->disk_free = counter_get(&shards[0]->c.disk_free);
+        out->disk_total = counter_get(&shards[0]->c.disk_total);
+        out->disk_used = counter_get(&shards[0]->c.disk_used);
     }
     if (d)
         add_dispatcher(out, each, d, shard_count);

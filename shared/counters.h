@@ -110,6 +110,9 @@ struct shard_counters {
     /* a predecessor family's files, found in staging at the start */
     counter salvaged_files, salvaged_packets; /* published; in none of the counts above */
     counter aside_files;                      /* that no file could be made of: set aside */
+    counter disk_free, disk_total;            /* gauges, bytes of the file system */
+    counter disk_used;                        /* gauge, bytes below datadir; only with -maxdisk or -keep */
+    counter disk_paused;                      /* gauge: 1 while -mindiskfree or -maxdisk keeps new flows out */
     counter removed_files, removed_bytes;     /* published files that -keep or -maxdisk has removed */
 };
 
@@ -205,6 +208,8 @@ struct totals {
     uint64_t kernel_received, kernel_dropped;
     uint64_t flows_started, flows_saved, flows_live, flows_unnamed, files, file_bytes;
     uint64_t salvaged_files, salvaged_packets, removed_files;
+    uint64_t disk_free, disk_total, disk_used; /* not sums: what the first shard says */
+    uint64_t disk_paused;                      /* shards that take no new flow for want of disk */
     uint64_t budget_used, budget_limit;
 };
 

@@ -69,6 +69,17 @@ static int set_duration(const struct flag_value *v)
     return SC_OK;
 }
 
+#define KEEP_MIN_NS (3600 * NS_PER_SEC) /* time for an uploader */
+
+static int set_keep(const struct flag_value *v)
+{
+    int64_t ns;
+    if (flags_duration(v->text, &ns) != SC_OK || (ns > 0 && ns < KEEP_MIN_NS) || ns > CENTURY_NS)
+        return REFUSE(v, "must be a duration of 1h or more, such as 24h or 720h; 0 keeps all files");
+    v->config->keep_ns = ns;
+    return SC_OK;
+}
+
 static int set_size(const struct flag_value *v)
 {
     uint64_t bytes;
@@ -103,6 +114,32 @@ static int set_number(const struct flag_value *v)
                       (unsigned long long)v->flag->max);
     uint32_t narrow = (uint32_t)n;
     memcpy(target(v), &narrow, sizeof narrow);
+    return SC_OK;
+}
+
+/* "5%" or a size; "0" is off. */
+static int set_diskfree(const struct flag_value *v)
+{
+    struct config *c = v->config;
+    size_t n = strspn(v->text, "0123456789");
+    unsigned long percent = n > 0 && n < 4 ? strtoul(v->text, NULL, 10) : 100;
+    uint64_t bytes = 0;
+    if (strcmp(v->text + n, "%") == 0 ? percent > 99 : flags_size(v->text, &bytes) != SC_OK)
+        return REFUSE(v,
+                      "must be a share of the file system such as 5%% (at most 99%%), or a size such as 2GB; 0 is off");
+    c->mindiskfree_percent = v->text[n] == '%' ? (uint32_t)percent : 0;
+    c->mindiskfree = bytes;
+    return SC_OK;
+}
+
+static int set_sample(const struct flag_value *v)
+{
+    const char *digits = v->text + 2;
+    size_t n = strncmp(v->text, "1/", 2) == 0 ? strspn(digits, "0123456789") : 0;
+    unsigned long many = n > 0 && n < 10 && digits[n] == '\0' ? strtoul(digits, NULL, 10) : 0;
+    if (many == 0)
+        return REFUSE(v, "must be 1/N with a whole number N from 1 to 999999999");
+    v->config->sample = many == 1 ? 0 : (uint32_t)many;
     return SC_OK;
 }
 
@@ -229,6 +266,14 @@ static const struct flag table[] = {
      IN_CONFIG(flowtimeout_ns), .min = NS_PER_MS},
     {FLAG("maxflows", "N", "0", "ignore new flows above this many; 0 is no limit", FLAG_FLOWS, set_number),
      IN_CONFIG(maxflows), .max = UINT32_MAX},
+    {FLAG("maxpackets", "N", "0", "save only so many packets of each flow; 0 is no limit", FLAG_FLOWS, set_number),
+     .own = true, IN_CONFIG(maxpackets), .max = UINT32_MAX},
+    {FLAG("maxfilesize", "SIZE", "0", "save only this much of each flow, before compression; 0 is no limit", FLAG_FLOWS,
+          set_size),
+     .own = true, IN_CONFIG(maxfilesize), .max = UINT64_C(1) << 50},
+    {FLAG("sample", "1/N", "1/1", "save one flow of N, chosen by a hash of its addresses and ports", FLAG_FLOWS,
+          set_sample),
+     .own = true, IN_CONFIG(sample)},
     {FLAG("anonymize.ip", "HOW", "none", "none, or netblock: keep /24 of IPv4 and /48 of IPv6", FLAG_FLOWS,
           set_anonymize),
      IN_CONFIG(anonymizer.mode), .choices = "none netblock"},
@@ -258,6 +303,15 @@ static const struct flag table[] = {
     {FLAG("syncinterval", "DURATION", "1s", "sync finished files to disk this often before they appear; 0 is never",
           FLAG_FILES, set_duration),
      .own = true, IN_CONFIG(syncinterval_ns)},
+    {FLAG("mindiskfree", "N%|SIZE", "5%", "live, no new flow while less of the disk is free; 0 is off", FLAG_FILES,
+          set_diskfree),
+     .own = true, IN_CONFIG(mindiskfree)},
+    {FLAG("maxdisk", "SIZE", "0", "live, no new flow while -datadir takes more; with -keep the oldest go; 0 is off",
+          FLAG_FILES, set_size),
+     .own = true, IN_CONFIG(maxdisk), .max = UINT64_C(1) << 60},
+    {FLAG("keep", "DURATION", "0", "live, remove published files that are older, at least 1h; 0 keeps them", FLAG_FILES,
+          set_keep),
+     .own = true, IN_CONFIG(keep_ns)},
     {FLAG("stream", NULL, "false", "write while packets come, not when the flow ends", FLAG_FILES, set_bool),
      IN_CONFIG(stream)},
 

@@ -66,6 +66,12 @@ static int real_syncfs(void *ctx, int fd)
     return syncfs(fd);
 }
 
+static int real_fstatvfs(void *ctx, int fd, struct statvfs *out)
+{
+    (void)ctx;
+    return fstatvfs(fd, out);
+}
+
 const struct sysops *sysops_system(void)
 {
     static const struct sysops real = {
@@ -79,6 +85,7 @@ const struct sysops *sysops_system(void)
         .unlinkat = real_unlinkat,
         .fstatat = real_fstatat,
         .syncfs = real_syncfs,
+        .fstatvfs = real_fstatvfs,
     };
     return &real;
 }

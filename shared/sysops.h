@@ -5,6 +5,7 @@
 #define SHARED_SYSOPS_H
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -19,6 +20,7 @@ struct sysops {
     int (*unlinkat)(void *ctx, int dirfd, const char *path, int flags);
     int (*fstatat)(void *ctx, int dirfd, const char *path, struct stat *out, int flags);
     int (*syncfs)(void *ctx, int fd);
+    int (*fstatvfs)(void *ctx, int fd, struct statvfs *out);
     void *ctx;
 };
 

@@ -225,6 +225,10 @@ void feed_packet(struct feed *f, const struct feed_packet *p)
         return;
     }
     struct route route = route_flow(&frame.key, &f->s.secret, f->s.shards);
+    if (!route_sampled(route.hash, f->s.sample)) {
+        feed_drop(f, CAUSE_SAMPLED);
+        return;
+    }
     struct ring_record *rec = reserve(f, route.shard, frame.hdr_len);
     if (!rec) {
         counter_add(&f->s.page->ring_full[route.shard], 1);

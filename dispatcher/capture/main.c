@@ -133,6 +133,7 @@ static int make_feed(struct dispatcher *d)
     const struct feed_settings settings = {
         .live = live,
         .snaplen = c->maxheadersize,
+        .sample = c->sample,
         .shards = c->shards,
         .secret = c->hash_key,
         .tick_ns = live ? LIVE_TICK_NS : offline_tick,

@@ -173,6 +173,13 @@ static void flows_and_files(const struct pages *p, const struct totals *t, struc
     metric_single(out, "shardcap_aside_files_total", METRIC_COUNTER,
                   "Files of a predecessor that nothing could be made of: set aside in staging.",
                   metric_sum(p, OF_SHARD(aside_files)));
+    per_shard(p, out, "shardcap_disk_paused", METRIC_GAUGE, "1 while -mindiskfree or -maxdisk keeps new flows out.",
+              OF_SHARD(disk_paused));
+    metric_family(out, "shardcap_disk_bytes", METRIC_GAUGE,
+                  "The file system of -datadir; used: by published files, with -maxdisk or -keep.");
+    metric_sample(out, "shardcap_disk_bytes", "kind=\"free\"", t->disk_free);
+    metric_sample(out, "shardcap_disk_bytes", "kind=\"total\"", t->disk_total);
+    metric_sample(out, "shardcap_disk_bytes", "kind=\"used\"", t->disk_used);
     metric_single(out, "shardcap_removed_files_total", METRIC_COUNTER,
                   "Published files that -keep or -maxdisk has removed.", t->removed_files);
     metric_single(out, "shardcap_removed_bytes_total", METRIC_COUNTER, "Bytes of them.",

@@ -84,6 +84,8 @@ static void sums(const struct totals *t, struct text *out)
                 t->flows_live, t->flows_unnamed, t->flows_started, t->flows_saved, t->files, t->file_bytes);
     text_printf(out, "\"salvaged\":{\"files\":%" PRIu64 ",\"packets\":%" PRIu64 "},\"removed\":%" PRIu64 ",\n",
                 t->salvaged_files, t->salvaged_packets, t->removed_files);
+    text_printf(out, "\"disk\":{\"free\":%" PRIu64 ",\"total\":%" PRIu64 ",\"used\":%" PRIu64 ",\"paused\":%s},\n",
+                t->disk_free, t->disk_total, t->disk_used, t->disk_paused ? "true" : "false");
 }
 
 const char *status_eventsocket(const struct pages *pages)

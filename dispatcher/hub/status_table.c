@@ -57,6 +57,9 @@ static void sums(const struct pages *pages, struct text *out)
     text_printf(out, "flows        live %" PRIu64 " (%" PRIu64 " unnamed)  started %" PRIu64 "  saved %" PRIu64 "\n",
                 t.flows_live, t.flows_unnamed, t.flows_started, t.flows_saved);
     text_printf(out, "files        %" PRIu64 " (%" PRIu64 " bytes)\n", t.files, t.file_bytes);
+    if (t.disk_total > 0)
+        text_printf(out, "disk         free %" PRIu64 " of %" PRIu64 " bytes%s\n", t.disk_free, t.disk_total,
+                    t.disk_paused ? "; NEW FLOWS PAUSE (-mindiskfree, -maxdisk)" : "");
 }
 
 static void interfaces(const struct dispatcher_page *d, struct text *out)

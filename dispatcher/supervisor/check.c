@@ -85,6 +85,8 @@ static void settings(FILE *out, const struct config *c)
     duration(out, "-sigtermwait", c->sigtermwait_ns);
     fprintf(out, "-maxheadersize = %u\n-stream = %s\n-maxflows = %u\n", c->maxheadersize, c->stream ? "true" : "false",
             c->maxflows);
+    fprintf(out, "-maxpackets = %u\n-maxfilesize = %" PRIu64 "\n-sample = 1/%u\n", c->maxpackets, c->maxfilesize,
+            c->sample ? c->sample : 1);
     list(out, "-interface", "all that are up", c->interface_count, c->interfaces[0], INTERFACE_NAME);
     fprintf(out, "-maxidleram = %" PRIu64 "\n-maxheap = %" PRIu64 "\n", c->maxidleram, c->maxheap);
     fprintf(out, "-anonymize.ip = %s\n", c->anonymizer.mode == ANONYMIZE_NONE ? "none" : "netblock");
@@ -102,6 +104,12 @@ static void settings(FILE *out, const struct config *c)
     fprintf(out, "-filter%s = %s\n", c->filter_raw ? ".raw" : "", c->filter[0] ? c->filter : "none");
     fprintf(out, "-gzip = %s\n", gzip[c->gzip]);
     duration(out, "-syncinterval", c->syncinterval_ns);
+    if (c->mindiskfree_percent > 0)
+        fprintf(out, "-mindiskfree = %u%%\n", c->mindiskfree_percent);
+    else
+        fprintf(out, "-mindiskfree = %" PRIu64 "\n", c->mindiskfree);
+    fprintf(out, "-maxdisk = %" PRIu64 "\n", c->maxdisk);
+    duration(out, "-keep", c->keep_ns);
     fprintf(out, "-user = uid %u gid %u%s\n", (unsigned)c->uid, (unsigned)c->gid,
             c->user_switch ? "" : " (the caller)");
     fprintf(out, "-seccomp = %s\n", seccomp[c->seccomp]);

@@ -109,10 +109,11 @@ const char *terminal_line(char *out, size_t cap, const struct totals *totals, ui
                  (int)(seconds % 60));
     else
         snprintf(when, sizeof(when), "%d:%02d", (int)(seconds / 60), (int)(seconds % 60));
-    snprintf(out, cap, "%s flows %s (%s unnamed) files %s packets %s lost %s mem %" PRIu64 " MB%s%s", when,
+    snprintf(out, cap, "%s flows %s (%s unnamed) files %s packets %s lost %s mem %" PRIu64 " MB%s%s%s", when,
              grouped(totals->flows_started, flows), grouped(totals->flows_unnamed, unnamed),
              grouped(totals->files, files), grouped(totals->delivered, packets),
-             grouped(totals->lost + totals->kernel_dropped, lost), (memory + 500000) / 1000000, *url ? " " : "", url);
+             grouped(totals->lost + totals->kernel_dropped, lost), (memory + 500000) / 1000000,
+             totals->disk_paused ? " DISK FULL: new flows pause" : "", *url ? " " : "", url);
     return out;
 }
 

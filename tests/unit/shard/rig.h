@@ -57,6 +57,7 @@ struct rig {
     unsigned calls, fail_at, fail_kinds;
     int fail_errno;
     bool fail_for_ever;
+    unsigned free_blocks; /* of 1000 */
 };
 
 enum { FAIL_OPEN = 1, FAIL_MKDIR = 2, FAIL_WRITE = 4, FAIL_RENAME = 8, FAIL_SYNC = 16, FAIL_CLOSE = 32, FAIL_ALL = 63 };
@@ -128,6 +129,14 @@ static inline int rig_syncfs(void *ctx, int fd)
     return rig_fails(ctx, FAIL_SYNC) ? -1 : 0;
 }
 
+static inline int rig_fstatvfs(void *ctx, int fd, struct statvfs *out)
+{
+    struct rig *r = ctx;
+    (void)fd;
+    *out = (struct statvfs){.f_frsize = 1000, .f_blocks = 1000, .f_bavail = r->free_blocks};
+    return 0;
+}
+
 static inline struct mono rig_mono(void *ctx)
 {
     return (struct mono){((struct rig *)ctx)->mono};
@@ -179,10 +188,11 @@ static inline struct rig *rig_new(void)
     rig_config(&r->config);
     r->budget = RIG_BUDGET;
     r->mono = NS_PER_SEC;
+    r->free_blocks = 1000;
     r->wall = RIG_T0;
     r->clock = (struct clock){rig_mono, rig_wall, r};
-    r->sys = (struct sysops){rig_openat, rig_mkdirat,  rig_pwritev, rig_ftruncate, rig_close, rig_renameat2,
-                             rig_linkat, rig_unlinkat, rig_fstatat, rig_syncfs,    r};
+    r->sys = (struct sysops){rig_openat, rig_mkdirat,  rig_pwritev, rig_ftruncate, rig_close,    rig_renameat2,
+                             rig_linkat, rig_unlinkat, rig_fstatat, rig_syncfs,    rig_fstatvfs, r};
     snprintf(r->root, sizeof(r->root), "/tmp/shardcap-test-XXXXXX");
     assert_non_null(mkdtemp(r->root));
     r->datadir = rig_open_dir(r->root, "data");

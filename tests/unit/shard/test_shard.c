@@ -86,6 +86,42 @@ static void generations_by_pause(void **state)
     rig_free(r);
 }
 
+/* After maxpackets, or once the next record would pass maxfilesize, the flow is complete: also for a successor. */
+static void limits_of_a_flow(void **state)
+{
+    (void)state;
+    struct rig_packet p[20];
+    for (unsigned i = 0; i < 20; i++)
+        p[i] = (struct rig_packet){.flow = 1, .at = i + 1, .flags = TCP_ACK, .seq = i};
+    for (unsigned most = 1; most <= 20; most++) {
+        for (int by_size = 0; by_size < 2; by_size++) {
+            for (unsigned crash = 0; crash < 2; crash++) {
+                struct rig *r = rig_new();
+                r->config.uuid_sources = UUID_SOURCE_EVENTS;
+                r->config.maxpackets = by_size ? 0 : most;
+                r->config.maxfilesize = by_size ? 24 + 70 * most : 0; /* a record: 16 + 54 */
+                rig_event_line(r, 1, "u", 0);
+                rig_start(r);
+                for (unsigned i = 0; i < 20; i++) {
+                    rig_send(r, &p[i]);
+                    rig_run(r);
+                    if (crash) {
+                        rig_crash(r);
+                        rig_start(r);
+                    }
+                }
+                rig_end(r, SEC);
+                rig_check_file(r, RIG_DAY "/u.pcap.gz", p, most);
+                assert_int_equal(drops(r, CAUSE_CAPTURE_LIMIT), 20 - most);
+                assert_int_equal(rig_sum_drops(r), 20 - most);
+                assert_int_equal(counter_get(&r->page->c.files), 1);
+                rig_check_balance(r);
+                rig_free(r);
+            }
+        }
+    }
+}
+
 static void reuse_of_a_key(void **state)
 {
     (void)state;
@@ -598,6 +634,7 @@ int main(void)
         cmocka_unit_test(one_flow_byte_for_byte),
         cmocka_unit_test(without_gzip),
         cmocka_unit_test(generations_by_pause),
+        cmocka_unit_test(limits_of_a_flow),
         cmocka_unit_test(reuse_of_a_key),
         cmocka_unit_test(no_new_generation_while_it_lives),
         cmocka_unit_test(gc_by_ticks),

@@ -310,12 +310,42 @@ static void what_is_no_flag(void **state)
 static void flags_of_later_times_are_unknown(void **state)
 {
     (void)state;
-    static const char *const later[] = {"-maxpackets=1", "-maxfilesize=1MB", "-sample=1/2",    "-maxdisk=1GB",
-                                        "-keep=1h",      "-shards.external", "-dispatchers=1", "-cpus=0",
-                                        "-dedup",        "-mindiskfree=5%",  "-events.serve"};
+    static const char *const later[] = {"-shards.external", "-dispatchers=1", "-cpus=0", "-dedup", "-events.serve"};
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
         assert_refused(PARSE(later[i]), "unknown flag");
-    assert_good(PARSE_ENV(ENV("SHARDCAP_KEEP=nonsense", "SHARDCAP_MAXDISK=x"), "-check"));
+    assert_good(PARSE_ENV(ENV("SHARDCAP_DEDUP=nonsense", "SHARDCAP_CPUS=x"), "-check"));
+}
+
+static void limits_and_disk(void **state)
+{
+    (void)state;
+    assert_good(PARSE(NULL));
+    assert_int_equal(config.maxpackets, 0);
+    assert_int_equal(config.maxfilesize, 0);
+    assert_int_equal(config.sample, 0);
+    assert_int_equal(config.mindiskfree_percent, 5);
+    assert_int_equal(config.mindiskfree, 0);
+    assert_int_equal(config.maxdisk, 0);
+    assert_int_equal(config.keep_ns, 0);
+    assert_good(
+        PARSE("-maxpackets=10", "-maxfilesize=1MB", "-sample=1/16", "-mindiskfree=2GB", "-maxdisk=50GB", "-keep=720h"));
+    assert_int_equal(config.maxpackets, 10);
+    assert_int_equal(config.maxfilesize, 1000000);
+    assert_int_equal(config.sample, 16);
+    assert_int_equal(config.mindiskfree_percent, 0);
+    assert_int_equal(config.mindiskfree, 2000000000);
+    assert_int_equal(config.maxdisk, 50000000000);
+    assert_int_equal(config.keep_ns, 720 * 3600 * NS_PER_SEC);
+    assert_good(PARSE("-mindiskfree=99%"));
+    assert_int_equal(config.mindiskfree_percent, 99);
+    assert_good(PARSE("-mindiskfree=0", "-keep=0"));
+    assert_int_equal(config.mindiskfree_percent, 0);
+    static const char *const wrong[] = {"-sample=2",        "-sample=1/0",       "-sample=1/x",     "-sample=2/3",
+                                        "-sample=1/",       "-sample=1/2x",      "-mindiskfree=%",  "-mindiskfree=100%",
+                                        "-mindiskfree=5%%", "-mindiskfree=-1",   "-keep=59m59s",    "-keep=-1h",
+                                        "-maxpackets=many", "-maxfilesize=1TB?", "-mindiskfree=5 %"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert_refused(PARSE(wrong[i]), "must be");
 }
 
 /* ---- bounds ---- */
@@ -755,6 +785,7 @@ int main(void)
         cmocka_unit_test(all_forms_of_a_flag),
         cmocka_unit_test(what_is_no_flag),
         cmocka_unit_test(flags_of_later_times_are_unknown),
+        cmocka_unit_test(limits_and_disk),
         cmocka_unit_test(bounds),
         cmocka_unit_test(ring_sizes_become_powers_of_two),
         cmocka_unit_test(choices),

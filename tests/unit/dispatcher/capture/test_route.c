@@ -40,8 +40,29 @@ static void test_route(void **state)
     }
 }
 
+static void test_sample(void **state)
+{
+    (void)state;
+    for (uint32_t many = 0; many <= 64; many = many ? many * 2 : 1) {
+        unsigned taken = 0, per_shard[4] = {0};
+        for (uint16_t n = 1; n <= 64000 && n >= 1; n++) {
+            struct flowkey there, back;
+            keys(n, &there, &back);
+            struct route r = route_flow(&there, &secret, 4), r2 = route_flow(&back, &secret, 4);
+            bool mine = route_sampled(r.hash, many);
+            assert_int_equal(mine, route_sampled(r2.hash, many));
+            taken += mine;
+            per_shard[r.shard] += mine;
+        }
+        unsigned want = many < 2 ? 64000 : 64000 / many;
+        assert_in_range(taken, want * 8 / 10, want * 12 / 10);
+        for (unsigned i = 0; i < 4; i++) /* all shards get their share */
+            assert_in_range(per_shard[i], want / 4 * 7 / 10, want / 4 * 13 / 10);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_route)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_route), cmocka_unit_test(test_sample)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

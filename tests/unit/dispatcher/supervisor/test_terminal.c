@@ -38,6 +38,9 @@ static void test_line(void **state)
     t.delivered = UINT64_MAX;
     assert_string_equal(terminal_line(out, sizeof(out), &t, 0, 3599, ""),
                         "59:59 flows 14 (3 unnamed) files 9 packets 18,446,744,073,709,551,615 lost 235,567 mem 0 MB");
+    t.disk_paused = 1;
+    assert_non_null(strstr(terminal_line(out, sizeof(out), &t, 0, 1, URL), "DISK FULL: new flows pause"));
+    t.disk_paused = 0;
     terminal_line(out, sizeof(out), &t, 0, 360061, "");
     assert_memory_equal(out, "100:01:01 ", 10);
     t.delivered = 999;

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A pass: list the days, then read those that have changed or hold something that is old enough, a slice a step.
+ * Failure policy: see retention.h. */
+#include "shard/retention.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BLOCK_BYTES 512u /* unit of st_blocks, stat(2) */
+
+static int open_directory(const struct sysops *sys, int at, const char *name)
+{
+    return sys->openat(sys->ctx, at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+}
+
+static DIR *read_directory(const struct sysops *sys, int at, const char *name)
+{
+    int fd = open_directory(sys, at, name);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d && fd >= 0)
+        (void)sys->close(sys->ctx, fd);
+    return d;
+}
+
+static int64_t ns_of(struct timespec t)
+{
+    return t.tv_sec * NS_PER_SEC + t.tv_nsec;
+}
+
+/* ---- days ---- */
+
+static struct retention_day *find_day(struct retention *r, uint32_t yyyymmdd)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->day[i].yyyymmdd == yyyymmdd)
+            return &r->day[i];
+    return NULL;
+}
+
+static void see_day(struct retention *r, uint32_t yyyymmdd)
+{
+    struct retention_day *d = find_day(r, yyyymmdd);
+    if (!d && r->count == r->room) {
+        size_t room = r->room ? r->room * 2 : 64;
+        struct retention_day *more = reallocarray(r->day, room, sizeof *more);
+        if (!more)
+            return;
+        r->day = more;
+        r->room = room;
+    }
+    if (!d) {
+        d = &r->day[r->count++];
+        *d = (struct retention_day){.yyyymmdd = yyyymmdd};
+    }
+    d->seen = true;
+}
+
+static bool is_number(const char *name, size_t digits)
+{
+    return strlen(name) == digits && strspn(name, "0123456789") == digits;
+}
+
+/* level 0: years, 1: months, 2: days. */
+static void list_level(struct retention *r, const struct sysops *sys, int at, const char *name, unsigned level,
+                       uint32_t date)
+{
+    DIR *d = read_directory(sys, at, name);
+    if (!d)
+        return;
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        if (!is_number(e->d_name, level == 0 ? 4 : 2))
+            continue;
+        uint32_t more = date * (level == 0 ? 10000u : 100u) + (uint32_t)strtoul(e->d_name, NULL, 10);
+        if (level == 2)
+            see_day(r, more);
+        else
+            list_level(r, sys, dirfd(d), e->d_name, level + 1, more); /* NOLINT(misc-no-recursion): two levels */
+    }
+    (void)closedir(d);
+}
+
+static int by_date(const void *a, const void *b)
+{
+    const struct retention_day *x = a, *y = b;
+    return (x->yyyymmdd > y->yyyymmdd) - (x->yyyymmdd < y->yyyymmdd);
+}
+
+static void begin(struct retention *r, const struct sysops *sys, int datadir)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < r->count; i++)
+        r->day[i].seen = false;
+    list_level(r, sys, datadir, ".", 0, 0);
+    for (size_t i = 0; i < r->count; i++)
+        if (r->day[i].seen)
+            r->day[kept++] = r->day[i];
+    r->count = kept;
+    if (kept > 0)
+        qsort(r->day, kept, sizeof *r->day, by_date);
+    r->at = 0;
+    r->pass = true;
+}
+
+/* ---- files ---- */
+
+static bool is_ours(const char *name)
+{
+    size_t n = strlen(name);
+    return name[0] != '.' &&
+           ((n > 8 && strcmp(name + n - 8, ".pcap.gz") == 0) || (n > 5 && strcmp(name + n - 5, ".pcap") == 0));
+}
+
+static bool is_due(const struct retention *r, const struct config *c, int64_t age_ns)
+{
+    return age_ns >= RETENTION_YOUNG_NS && c->keep_ns > 0 && (age_ns > c->keep_ns || r->excess > 0);
+}
+
+static void look_at(struct retention *r, const struct sysops *sys, const struct config *c, bool remove, struct wall now,
+                    const char *name, struct retention_step *out)
+{
+    struct stat st;
+    if (!is_ours(name) || sys->fstatat(sys->ctx, dirfd(r->dir), name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !S_ISREG(st.st_mode))
+        return;
+    uint64_t bytes = (uint64_t)st.st_blocks * BLOCK_BYTES;
+    int64_t written = ns_of(st.st_mtim);
+    if (remove && is_due(r, c, now.ns - written) && sys->unlinkat(sys->ctx, dirfd(r->dir), name, 0) == 0) {
+        out->files++;
+        out->bytes += bytes;
+        r->excess -= bytes < r->excess ? bytes : r->excess;
+        return;
+    }
+    r->bytes += bytes;
+    r->oldest_ns = written < r->oldest_ns ? written : r->oldest_ns;
+}
+
+/* Opens the day in work if it has to be read. */
+static bool open_day(struct retention *r, const struct sysops *sys, int datadir, const struct config *c,
+                     struct wall now)
+{
+    const struct retention_day *d = &r->day[r->at];
+    struct stat st;
+    char path[32];
+    snprintf(path, sizeof path, "%04u/%02u/%02u", d->yyyymmdd / 10000, d->yyyymmdd / 100 % 100, d->yyyymmdd % 100);
+    if (sys->fstatat(sys->ctx, datadir, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return false;
+    bool changed = !d->known || ns_of(st.st_mtim) != d->changed_ns;
+    if (!changed && !(d->oldest_ns < now.ns && is_due(r, c, now.ns - d->oldest_ns)))
+        return false;
+    r->changed_ns = ns_of(st.st_mtim); /* before the reading: what comes in between shows in the next pass */
+    r->dir = read_directory(sys, datadir, path);
+    r->bytes = 0;
+    r->oldest_ns = INT64_MAX;
+    return r->dir != NULL;
+}
+
+static void close_day(struct retention *r)
+{
+    struct retention_day *d = &r->day[r->at];
+    (void)closedir(r->dir);
+    r->dir = NULL;
+    d->known = true;
+    d->changed_ns = r->changed_ns;
+    d->bytes = r->bytes;
+    d->oldest_ns = r->oldest_ns;
+}
+
+static void end(struct retention *r, const struct config *c, struct retention_step *out)
+{
+    out->done = true;
+    for (size_t i = 0; i < r->count; i++)
+        out->used += r->day[i].bytes;
+    r->excess = c->maxdisk > 0 && out->used > c->maxdisk ? out->used - c->maxdisk : 0;
+    r->pass = false;
+}
+
+void retention_step(struct retention *r, const struct sysops *sys, int datadir, const struct config *config,
+                    bool remove, struct wall now, struct retention_step *out)
+{
+    memset(out, 0, sizeof *out);
+    if (!r->pass)
+        begin(r, sys, datadir);
+    for (unsigned n = 0; n < RETENTION_ENTRIES; n++) {
+        if (r->at == r->count) {
+            end(r, config, out);
+            return;
+        }
+        if (!r->dir && !open_day(r, sys, datadir, config, now)) {
+            r->at++;
+            continue;
+        }
+        struct dirent *e = readdir(r->dir);
+        if (e) {
+            look_at(r, sys, config, remove, now, e->d_name, out);
+            continue;
+        }
+        close_day(r);
+        r->at++;
+    }
+}
+
+void retention_free(struct retention *r)
+{
+    if (r->dir)
+        (void)closedir(r->dir);
+    free(r->day);
+    memset(r, 0, sizeof *r);
+}

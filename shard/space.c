@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Timing, verdict, gauges. Failure policy: see space.h. */
+#include "shard/space.h"
+
+#include <string.h>
+
+#include "shared/log.h"
+
+enum cause space_paused(const struct space *s)
+{
+    if (s->scarce)
+        return CAUSE_DISK_FULL;
+    return s->over ? CAUSE_CAPTURE_LIMIT : CAUSE_NONE;
+}
+
+void space_step(struct space *s)
+{
+    const struct config *c = s->config;
+    struct mono now = s->clock->mono(s->clock->ctx);
+    if (config_reads_files(c))
+        return;
+    struct outfile_job job = {.kind = OUTFILE_SPACE};
+    if (!s->looking && now.ns >= s->look_at.ns && outfile_submit(s->out, &job) == SC_OK) {
+        s->looking = true;
+        s->look_at.ns = now.ns + SPACE_LOOK_NS;
+    }
+    job = (struct outfile_job){.kind = OUTFILE_RETENTION, .remove = s->slot == 0, .now = s->clock->wall(s->clock->ctx)};
+    bool wanted = c->maxdisk > 0 || (c->keep_ns > 0 && s->slot == 0);
+    if (wanted && !s->passing && now.ns >= s->pass_at.ns && outfile_submit(s->out, &job) == SC_OK)
+        s->passing = true;
+}
+
+static void tell(const struct space *s, bool paused, const char *why)
+{
+    if (s->slot == 0)
+        log_warn("new flows %s: %s free=%llu", paused ? "pause" : "are saved again", why,
+                 (unsigned long long)counter_get(&s->c->disk_free));
+}
+
+static void look(struct space *s, const struct outfile_result *r)
+{
+    const struct config *c = s->config;
+    s->looking = false;
+    if (r->error)
+        return;
+    uint64_t least = c->mindiskfree_percent > 0 ? r->total / 100 * c->mindiskfree_percent : c->mindiskfree;
+    bool scarce = r->free < least;
+    counter_set(&s->c->disk_free, r->free);
+    counter_set(&s->c->disk_total, r->total);
+    if (scarce != s->scarce)
+        tell(s, scarce, "-mindiskfree");
+    s->scarce = scarce;
+}
+
+static void pass(struct space *s, const struct outfile_result *r)
+{
+    s->passing = false;
+    counter_add(&s->c->removed_files, r->scan.files);
+    counter_add(&s->c->removed_bytes, r->scan.bytes);
+    if (!r->scan.done)
+        return; /* the next step at once */
+    uint64_t most = s->config->maxdisk;
+    bool over = most > 0 && r->scan.used >= most;
+    counter_set(&s->c->disk_used, r->scan.used);
+    if (over != s->over)
+        tell(s, over, "-maxdisk");
+    /* what is too much may go at once, where -keep allows it */
+    bool again = over && !s->over && s->config->keep_ns > 0;
+    s->over = over;
+    s->pass_at.ns = s->clock->mono(s->clock->ctx).ns + (again ? 0 : SPACE_PASS_NS);
+}
+
+void space_result(struct space *s, const struct outfile_result *r)
+{
+    if (r->job.kind == OUTFILE_SPACE)
+        look(s, r);
+    else
+        pass(s, r);
+    counter_set(&s->c->disk_paused, space_paused(s) != CAUSE_NONE);
+}

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Disks that fill up and come back, limits that people ask for, and what an uploader sees."""
+import collections
+import contextlib
+import datetime
+import os
+import re
+import socket
+import subprocess
+import threading
+import unittest
+
+import eventserver
+import family
+import inotify
+import need
+import netns
+import pcapgen as g
+import traffic
+
+IN_USER_NAMESPACE = True
+
+
+def small_disk(test, path, size):
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=777", "none", str(path)], check=True)
+    test.addCleanup(subprocess.run, ["umount", "-l", str(path)], check=False)
+
+
+class Live(unittest.TestCase):
+    def start(self, *args, disk=None, inside=False):
+        need.need("netns")
+        self.a, self.b = netns.pair(self)
+        self.work = family.workdir(self)
+        if disk:
+            small_disk(self, self.work / "disk", disk)
+        else:
+            (self.work / "disk").mkdir(mode=0o777)
+            os.chmod(self.work / "disk", 0o777)
+        if inside:
+            args += (f"-stagingdir={self.work}/disk/data/.staging",)
+            (self.work / "disk" / "data").mkdir(mode=0o777)
+            os.chmod(self.work / "disk" / "data", 0o777)
+        self.events = eventserver.EventServer(self, self.work / "e.sock")
+        self.run_ = family.Family(self, "-interface=veth0", f"-tcpinfo.eventsocket={self.events.path}", "-flowtimeout=200ms",
+                                  "-captureduration=300ms", "-uuidwaitduration=300ms", "-syncinterval=50ms", *args,
+                                  namespace=self.a.name, work=self.work, datadir=self.work / "disk" / "data").ready()
+        self.run_.until(lambda: self.events.accepted, "the hub connects")
+        self.server = traffic.Server(self, self.a, on_accept=traffic.announce(self.events))
+        return self.run_
+
+    def fetch(self, size=3000):
+        traffic.fetch(self.b, "10.77.0.1", self.server.port, size)
+
+    def ballast(self, left):
+        """Fills the disk but for `left` bytes. Returns how to empty it."""
+        path = self.work / "disk" / "ballast"
+        st = os.statvfs(self.work / "disk")
+        with open(path, "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, st.f_bavail * st.f_frsize - left)
+        return path.unlink
+
+    def rest(self):
+        self.run_.until(lambda: self.run_.metric("shardcap_packets_buffered") == 0, "nothing is buffered")
+
+
+class FullDisk(Live):
+    def test_enospc_then_room_again(self):
+        """Capture goes on, flows wait in memory, nothing is lost, nobody sees a torn file, and writing resumes."""
+        run = self.start("-mindiskfree=0", "-shards=2", disk="2m")
+        self.fetch()
+        run.until(lambda: run.metric("shardcap_files_total") == 1, "the first file")
+        empty = self.ballast(0)
+        for _ in range(10):
+            self.fetch()
+        run.until(lambda: len(self.complaints()) >= 4, "file calls fail, and are tried again")
+        self.assertGreaterEqual(run.metric("shardcap_file_errors_total"), 4)
+        self.assertEqual(run.metric("shardcap_files_total"), 1)
+        self.assertEqual(run.metric("shardcap_dropped_packets_total"), 0)
+        self.assertEqual(len(run.files()), 1)
+        self.fetch()
+        empty()
+        run.until(lambda: run.metric("shardcap_files_total") == 12, "all files appear")
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual(run.summary()["drops"], {})
+        self.assertEqual(run.leftovers(), [])
+        self.one_line_a_second()
+
+    def complaints(self):
+        return re.findall(r"(?m)^(\S+)Z WARN\w* (\S+) cannot (?:create|write|rename|sync|make)\b.*?: ([^;]+);", self.run_.log)
+
+    def one_line_a_second(self):
+        """Of each process and cause."""
+        last = collections.defaultdict(lambda: datetime.datetime.min)
+        lines = self.complaints()
+        self.assertGreater(len(lines), 0, self.run_.log)
+        for stamp, process, cause in lines:
+            at = datetime.datetime.fromisoformat(stamp)
+            self.assertGreaterEqual(at - last[process, cause], datetime.timedelta(seconds=0.99), self.run_.log)
+            last[process, cause] = at
+
+    def test_mindiskfree_pauses_new_flows_and_says_so(self):
+        run = self.start("-mindiskfree=50%", "-shards=1", "-captureduration=20s", "-flowtimeout=10s", disk="4m")
+
+        def status():
+            return family.run("-rundir", run.rundir, "status", program="shardcapctl")[1]
+        self.assertEqual(run.metric("shardcap_disk_paused"), 0)
+        self.assertNotIn("PAUSE", status())
+        with self.held() as old:
+            empty = self.ballast(1 << 20)
+            run.until(lambda: run.metric("shardcap_disk_paused") == 1, "new flows pause")
+            self.assertIn("NEW FLOWS PAUSE", status())
+            self.assertTrue(run.said("new flows pause: -mindiskfree"), run.log)
+            self.assertLess(run.metrics()['shardcap_disk_bytes{kind="free"}'], 2 << 20)
+            self.fetch()
+            refused = 'shardcap_dropped_packets_total{cause="disk_full",class="lost"}'
+            run.until(lambda: run.metrics()[refused] > 0, "packets of a new flow are counted")
+            before = run.metrics()[refused]
+            old(50)  # one that was there goes on
+            empty()
+            run.until(lambda: run.metric("shardcap_disk_paused") == 0, "new flows are welcome")
+            self.assertTrue(run.said("new flows are saved again: -mindiskfree"), run.log)
+            self.fetch()
+        self.assertEqual(run.stop(), 0, run.log)
+        summary = run.summary()
+        self.assertEqual(set(summary["drops"]), {"disk_full"})
+        self.assertEqual(summary["files"], 2)
+        self.assertGreater(max(len(f.records) for f in run.files().values()), 50)
+        self.assertGreaterEqual(summary["drops"]["disk_full"], before)
+
+    def held(self):
+        """A connection that stays; what it gives sends so many segments and waits for their echo."""
+        @contextlib.contextmanager
+        def body():
+            listener = netns.inside(self.a.name, lambda: socket.create_server(("0.0.0.0", 0)))
+            accepted = []
+            thread = threading.Thread(target=lambda: accepted.append(listener.accept()))
+            thread.start()
+            client = netns.inside(self.b.name, lambda: socket.create_connection(
+                ("10.77.0.1", listener.getsockname()[1]), timeout=30))
+            thread.join()
+            server, peer = accepted[0]
+            cookie = int.from_bytes(server.getsockopt(socket.SOL_SOCKET, traffic.SO_COOKIE, 8), "little")
+            traffic.announce(self.events)(f"held_{cookie:016X}", server.getsockname(), peer, cookie)
+
+            def talk(count):
+                for _ in range(count):
+                    client.sendall(b"x")
+                    assert server.recv(1) == b"x"
+                    server.sendall(b"y")
+                    assert client.recv(1) == b"y"
+            talk(1)
+            self.run_.until(lambda: self.run_.metric("shardcap_flows_started_total") == 1, "the flow is there")
+            try:
+                yield talk
+            finally:
+                for s in (client, server, listener):
+                    s.close()
+        return body()
+
+
+class Uploader(Live):
+    def watched(self, *args, inside=False):
+        run = self.start(*args, inside=inside)
+        watch = inotify.Watch(self, run.datadir)
+        days = sorted(str(p.relative_to(run.datadir)) for p in run.datadir.glob("2*/*/*"))
+        today = datetime.datetime.now(datetime.timezone.utc)
+        for day in (today, today + datetime.timedelta(days=1)):
+            self.assertIn(day.strftime("%Y/%m/%d"), days, "made ahead")
+        for _ in range(25):
+            self.fetch()
+        run.until(lambda: run.metric("shardcap_files_total") == 25, "all files")
+        self.assertEqual(run.stop(), 0, run.log)
+        run.summary()
+        seen = collections.Counter()
+        for event in watch.read():
+            path = event.directory / event.name
+            below = path.relative_to(run.datadir)
+            if any(part.startswith(".") for part in below.parts) or event.mask & inotify.ISDIR:
+                # What stands in a hidden place has a hidden name itself: an uploader that looks at names alone.
+                self.assertTrue(event.mask & inotify.ISDIR or event.name.startswith("."), event)
+                continue
+            self.assertEqual(event.mask, inotify.MOVED_TO, event)
+            seen[str(below)] += 1
+        self.assertEqual(dict(seen), {str(name): 1 for name in run.files()})
+        return run
+
+    def test_staging_beside_the_tree(self):
+        run = self.watched("-shards=2")
+        self.assertFalse((run.datadir / ".staging").exists())
+
+    def test_staging_inside_the_tree(self):
+        run = self.watched("-shards=2", "-stream=true", inside=True)
+        self.assertTrue((run.datadir / ".staging").is_dir())
+
+
+class Limits(unittest.TestCase):
+    def read(self, *args, count=40):
+        flows = [g.Flow(i) for i in range(count)]
+        packets = g.interleave(*[f.conversation(g.START + f.ident * 1000) for f in flows])
+        work = family.workdir(self)
+        path = g.write(work / "in.pcap", g.pcap(packets))
+        run = family.read_savefile(self, path, "-shards=2", *args, flows=flows, work=work)
+        return run, run.summary(), len(packets)
+
+    def test_maxpackets(self):
+        run, summary, total = self.read("-maxpackets=5")
+        self.assertEqual(summary["drops"], {"capture_limit": total - 40 * 5})
+        self.assertEqual(summary["packets"]["lost"], 0)
+        self.assertEqual({len(f.records) for f in run.files().values()}, {5})
+
+    def test_maxfilesize(self):
+        run, summary, total = self.read("-maxfilesize=700")
+        sizes = [len(f.raw) for f in run.files().values()]
+        self.assertEqual(len(sizes), 40)
+        self.assertLessEqual(max(sizes), 700)
+        self.assertGreater(min(sizes), 700 - 16 - 94)
+        self.assertEqual(summary["drops"], {"capture_limit": total - summary["packets"]["saved"]})
+
+    def test_sample(self):
+        """About one flow of four, each whole or not at all, and counted as asked for."""
+        run, summary, total = self.read("-sample=1/4", count=400)
+        each = total // 400
+        self.assertEqual({len(f.records) for f in run.files().values()}, {each})
+        self.assertEqual(summary["drops"], {"sampled": total - summary["files"] * each})
+        self.assertEqual(summary["packets"]["lost"], 0)
+        self.assertGreater(summary["files"], 50)
+        self.assertLess(summary["files"], 160)
+
+
+class Retention(Live):
+    def test_keep_removes_what_is_old_and_maxdisk_pauses(self):
+        run = self.start("-keep=2h", "-maxdisk=2MB", "-shards=2")
+        old = run.datadir / "2020" / "01" / "02"
+        old.mkdir(parents=True)
+        os.chmod(old, 0o777)
+        now = datetime.datetime.now().timestamp()
+        for name, age in (("a.pcap.gz", 3 * 3600), ("b.pcap.gz", 1800), ("c.txt", 3 * 3600)):
+            (old / name).write_bytes(bytes(3_000_000 if name.startswith("b") else 1000))
+            os.utime(old / name, (now - age, now - age))
+        run.until(lambda: run.metric("shardcap_removed_files_total") == 1, "the old one goes")
+        self.assertEqual(sorted(p.name for p in old.iterdir()), ["b.pcap.gz", "c.txt"])
+        run.until(lambda: run.metric("shardcap_disk_paused") == 2, "both shards take no new flow")
+        self.fetch()
+        limit = 'shardcap_dropped_packets_total{cause="capture_limit",class="limit"}'
+        run.until(lambda: run.metrics()[limit] > 0, "packets of a new flow are counted as asked for")
+        self.assertEqual(run.metric("shardcap_files_total"), 0)
+        (old / "b.pcap.gz").unlink()
+        run.until(lambda: run.metric("shardcap_disk_paused") == 0, "the uploader has made room")
+        self.fetch()
+        run.until(lambda: run.metric("shardcap_files_total") == 1, "a file")
+        self.assertEqual(run.stop(), 0, run.log)
+        for p in old.iterdir():
+            p.unlink()
+        self.assertEqual(run.summary()["packets"]["lost"], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

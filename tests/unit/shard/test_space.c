@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A disk that gets full pauses new flows and lets them in again; what is published is measured, and removed only where
+ * -keep says so. */
+#include <time.h>
+
+#include "rig.h"
+#include "shard/retention.h"
+
+#define SEC NS_PER_SEC
+#define HOUR (3600 * SEC)
+
+static struct rig *live_rig(void)
+{
+    struct rig *r = rig_new();
+    r->config.savefile_count = 0;
+    return r;
+}
+
+static void turn(struct rig *r)
+{
+    r->mono += SEC;
+    rig_run(r);
+    rig_run(r);
+}
+
+static uint64_t drops(const struct rig *r, enum cause c)
+{
+    return counter_get(&r->page->c.drops[c]);
+}
+
+static void new_flows_pause(void **state)
+{
+    (void)state;
+    for (int bytes = 0; bytes < 2; bytes++) {
+        struct rig *r = live_rig();
+        if (bytes)
+            r->config.mindiskfree = 50000;
+        else
+            r->config.mindiskfree_percent = 5;
+        rig_start(r);
+        turn(r);
+        assert_int_equal(counter_get(&r->page->c.disk_total), 1000000);
+        rig_send(r, &(struct rig_packet){.flow = 1, .at = 1});
+        turn(r);
+        r->free_blocks = 49;
+        turn(r);
+        assert_int_equal(counter_get(&r->page->c.disk_paused), 1);
+        assert_int_equal(counter_get(&r->page->c.disk_free), 49000);
+        rig_send(r, &(struct rig_packet){.flow = 2, .at = 2}); /* not let in */
+        rig_send(r, &(struct rig_packet){.flow = 1, .at = 3}); /* goes on */
+        turn(r);
+        assert_int_equal(drops(r, CAUSE_DISK_FULL), 1);
+        r->free_blocks = 50;
+        turn(r);
+        assert_int_equal(counter_get(&r->page->c.disk_paused), 0);
+        rig_send(r, &(struct rig_packet){.flow = 2, .at = 4});
+        rig_end(r, 5);
+        assert_int_equal(counter_get(&r->page->c.published), 3);
+        assert_int_equal(rig_sum_drops(r), 1);
+        rig_check_balance(r);
+        rig_free(r);
+    }
+}
+
+static void savefiles_do_not_pause(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new();
+    r->config.mindiskfree_percent = 5;
+    r->free_blocks = 0;
+    rig_start(r);
+    turn(r);
+    rig_send(r, &(struct rig_packet){.flow = 1, .at = 1});
+    rig_end(r, 5);
+    assert_int_equal(counter_get(&r->page->c.published), 1);
+    rig_free(r);
+}
+
+/* A file of ours of 4096 bytes, written so long before RIG_T0. */
+static void put(const struct rig *r, const char *path, int64_t age_ns)
+{
+    char full[256], block[4096];
+    snprintf(full, sizeof full, "%s/data/%s", r->root, path);
+    memset(block, 1, sizeof block);
+    int fd = open(full, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, block, sizeof block), sizeof block);
+    int64_t t = RIG_T0 - age_ns;
+    const struct timespec when[2] = {{t / SEC, t % SEC}, {t / SEC, t % SEC}};
+    assert_int_equal(futimens(fd, when), 0);
+    close(fd);
+}
+
+static void make(const struct rig *r, const char *day)
+{
+    char cmd[256];
+    snprintf(cmd, sizeof cmd, "mkdir -p %s/data/%s", r->root, day);
+    assert_int_equal(system(cmd), 0);
+}
+
+static struct retention_step pass(struct retention *t, struct rig *r, bool remove, int64_t later)
+{
+    struct retention_step s, sum = {0};
+    for (int i = 0; i < 100 && !sum.done; i++) {
+        retention_step(t, &r->sys, r->datadir, &r->config, remove, (struct wall){RIG_T0 + later}, &s);
+        sum.files += s.files;
+        sum.bytes += s.bytes;
+        sum.used = s.used;
+        sum.done = s.done;
+    }
+    assert_true(sum.done);
+    return sum;
+}
+
+static void measured_and_kept(void **state)
+{
+    (void)state;
+    struct rig *r = live_rig();
+    struct retention t = {0};
+    make(r, "2023/11/12");
+    make(r, "2023/11/14");
+    put(r, "2023/11/12/a.pcap.gz", 50 * HOUR);
+    put(r, "2023/11/12/b.pcap", 40 * HOUR);
+    put(r, "2023/11/14/c.pcap.gz", HOUR / 2);
+    put(r, "2023/11/14/d.pcap.gz", 2 * HOUR);
+    put(r, "2023/11/14/notes.txt", 90 * HOUR);
+    put(r, "2023/notes.pcap", 90 * HOUR);
+    struct retention_step s = pass(&t, r, true, 0);
+    assert_int_equal(s.files, 0); /* no -keep: nothing is ever removed */
+    assert_int_equal(s.used, 4 * 4096);
+    r->config.maxdisk = 4096;
+    s = pass(&t, r, true, 0);
+    s = pass(&t, r, true, 0);
+    assert_int_equal(s.files, 0);
+    retention_free(&t);
+    r->config.maxdisk = 0;
+    r->config.keep_ns = 45 * HOUR;
+    s = pass(&t, r, false, 0); /* not this shard's business */
+    assert_int_equal(s.files, 0);
+    s = pass(&t, r, true, 0);
+    assert_int_equal(s.files, 1);
+    assert_int_equal(s.bytes, 4096);
+    assert_int_equal(s.used, 3 * 4096);
+    assert_false(rig_exists(r, "data/2023/11/12/a.pcap.gz"));
+    s = pass(&t, r, true, 6 * HOUR); /* the directory is known, but its oldest file is due now */
+    assert_int_equal(s.files, 1);
+    assert_false(rig_exists(r, "data/2023/11/12/b.pcap"));
+    assert_true(rig_exists(r, "data/2023/11/14/notes.txt"));
+    assert_true(rig_exists(r, "data/2023/notes.pcap"));
+    retention_free(&t);
+    rig_free(r);
+}
+
+/* -maxdisk with -keep: the oldest day gives way, never what is younger than an hour. */
+static void too_much(void **state)
+{
+    (void)state;
+    struct rig *r = live_rig();
+    struct retention t = {0};
+    char path[64];
+    make(r, "2023/11/12");
+    make(r, "2023/11/14");
+    for (int i = 0; i < 1500; i++) { /* several steps */
+        snprintf(path, sizeof path, "2023/11/12/f%d.pcap.gz", i);
+        put(r, path, 48 * HOUR);
+    }
+    for (int i = 0; i < 10; i++) {
+        snprintf(path, sizeof path, "2023/11/14/f%d.pcap.gz", i);
+        put(r, path, i < 5 ? 2 * HOUR : HOUR / 2);
+    }
+    r->config.keep_ns = 1000 * HOUR;
+    r->config.maxdisk = 1000 * 4096;
+    struct retention_step s = pass(&t, r, true, 0);
+    assert_int_equal(s.used, 1510 * 4096);
+    assert_int_equal(s.files, 0);
+    s = pass(&t, r, true, 0);
+    assert_int_equal(s.files, 510);
+    assert_int_equal(s.used, 1000 * 4096);
+    assert_int_equal(rig_count_files(r, "data/2023/11/14"), 10); /* the oldest day first */
+    r->config.maxdisk = 1;
+    (void)pass(&t, r, true, 0);
+    s = pass(&t, r, true, 0);
+    assert_int_equal(s.used, 5 * 4096);
+    assert_int_equal(rig_count_files(r, "data/2023/11/14"), 5); /* too young */
+    assert_int_equal(rig_count_files(r, "data/2023/11/12"), 0);
+    retention_free(&t);
+    rig_free(r);
+}
+
+static void too_much_pauses_new_flows(void **state)
+{
+    (void)state;
+    struct rig *r = live_rig();
+    r->config.maxdisk = 3 * 4096;
+    make(r, "2023/11/12");
+    put(r, "2023/11/12/a.pcap.gz", 48 * HOUR);
+    rig_start(r);
+    turn(r);
+    assert_int_equal(counter_get(&r->page->c.disk_used), 4096);
+    assert_int_equal(counter_get(&r->page->c.disk_paused), 0);
+    put(r, "2023/11/12/b.pcap.gz", 48 * HOUR);
+    put(r, "2023/11/12/c.pcap.gz", 48 * HOUR);
+    r->mono += 5 * SEC;
+    turn(r);
+    assert_int_equal(counter_get(&r->page->c.disk_paused), 1);
+    rig_send(r, &(struct rig_packet){.flow = 2, .at = 2});
+    turn(r);
+    assert_int_equal(drops(r, CAUSE_CAPTURE_LIMIT), 1);
+    assert_int_equal(rig_count_files(r, "data"), 3);
+    unlinkat(r->datadir, "2023/11/12/b.pcap.gz", 0); /* the uploader */
+    r->mono += 5 * SEC;
+    turn(r);
+    assert_int_equal(counter_get(&r->page->c.disk_paused), 0);
+    r->config.maxdisk = 4096; /* and with -keep there is room at once */
+    r->config.keep_ns = 1000 * HOUR;
+    for (int i = 0; i < 4; i++) {
+        r->mono += 5 * SEC;
+        turn(r);
+    }
+    assert_int_equal(counter_get(&r->page->c.removed_files), 1);
+    assert_int_equal(counter_get(&r->page->c.removed_bytes), 4096);
+    rig_end(r, 5);
+    rig_check_balance(r);
+    rig_free(r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(new_flows_pause),           cmocka_unit_test(savefiles_do_not_pause),
+        cmocka_unit_test(measured_and_kept),         cmocka_unit_test(too_much),
+        cmocka_unit_test(too_much_pauses_new_flows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
