@@ -192,6 +192,7 @@ static void on_heartbeat(void *ctx)
     struct hub *h = ctx;
     publish_flush(h->publish);
     publish_heartbeat(h->publish);
+    pulses_look(&h->pages.pulses, h->pages.dispatcher, h->pages.shard, h->pages.config->shards, now(h));
     watchers_tick(h->watchers);
     evloop_timer_set(h->heartbeat, HEARTBEAT_NS);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the hub sees of the family: configuration and counter pages, mapped from the supervisor's memory. Read-only but
- * for its own page. */
+ * for its own page; and when each process last moved. */
 #ifndef HUB_PAGES_H
 #define HUB_PAGES_H
 
+#include "dispatcher/hub/pulse.h"
 #include "shared/config.h"
 #include "shared/counters.h"
 #include "shared/err.h"
@@ -15,6 +16,7 @@ struct pages {
     const struct dispatcher_page *dispatcher;
     const struct shard_page *shard[SHARDS_MAX]; /* config->shards of them */
     struct hub_page *hub;                       /* single writer: this process */
+    struct pulses pulses;                       /* kept by whoever runs the loop */
 };
 
 /* Takes the fds out of the attachment and maps them for the life of the process. SC_OK; SC_ENOENT (one did not come),

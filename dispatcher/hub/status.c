@@ -13,24 +13,65 @@ static uint64_t get(const counter *c)
     return counter_get(c);
 }
 
-static void process(struct text *out, const char *name, const counter *pid, const counter *up, const counter *restarts)
+struct one {
+    const char *name;
+    const counter *pid, *up, *restarts;
+    uint32_t generation;
+    uint64_t heartbeat_age_ms;
+};
+
+static uint32_t generation(const _Atomic uint32_t *g)
 {
-    text_printf(out, "{\"process\":\"%s\",\"pid\":%" PRIu64 ",\"up\":%s,\"restarts\":%" PRIu64, name, get(pid),
-                get(up) ? "true" : "false", get(restarts));
+    return atomic_load_explicit(g, memory_order_relaxed);
+}
+
+static void process(struct text *out, const struct one *p)
+{
+    text_printf(out,
+                "{\"process\":\"%s\",\"pid\":%" PRIu64 ",\"up\":%s,\"restarts\":%" PRIu64 ",\"generation\":%" PRIu32
+                ",\"heartbeat_age_ms\":%" PRIu64,
+                p->name, get(p->pid), get(p->up) ? "true" : "false", get(p->restarts), p->generation,
+                p->heartbeat_age_ms);
 }
 
 static void shard(const struct pages *pages, unsigned i, struct text *out)
 {
     const struct supervisor_page *s = pages->supervisor;
     const struct shard_counters *c = &pages->shard[i]->c;
+    struct one one = {"shard",
+                      &s->pid_shard[i],
+                      &s->up_shard[i],
+                      &s->restarts_shard[i],
+                      generation(&pages->shard[i]->generation),
+                      pulses_age_ms(&pages->pulses, &pages->pulses.shard[i])};
     text_printf(out, ",\n ");
-    process(out, "shard", &s->pid_shard[i], &s->up_shard[i], &s->restarts_shard[i]);
+    process(out, &one);
     text_printf(
         out,
         ",\"shard\":%u,\"flows\":%" PRIu64 ",\"unnamed\":%" PRIu64 ",\"files\":%" PRIu64 ",\"ring_used\":%" PRIu64
         ",\"ring_size\":%" PRIu64 ",\"budget_used\":%" PRIu64 ",\"budget_limit\":%" PRIu64 "}",
         i, get(&c->flows_live), get(&c->flows_unnamed), get(&c->files), get(&pages->dispatcher->ring_backlog[i]),
         pages->config->ringsize, get(&c->budget_used), get(&c->budget_limit));
+}
+
+static void processes(const struct pages *pages, struct text *out)
+{
+    const struct supervisor_page *s = pages->supervisor;
+    struct one dispatcher = {"dispatcher",
+                             &s->pid_dispatcher,
+                             &s->up_dispatcher,
+                             &s->restarts_dispatcher,
+                             generation(&pages->dispatcher->generation),
+                             pulses_age_ms(&pages->pulses, &pages->pulses.dispatcher)};
+    struct one hub = {"hub", &s->pid_hub, &s->up_hub, &s->restarts_hub, generation(&pages->hub->generation), 0};
+    text_printf(out, "\"processes\":[");
+    process(out, &dispatcher);
+    text_printf(out, "},\n ");
+    process(out, &hub); /* it is we who answer: its heart beats */
+    text_printf(out, "}");
+    for (unsigned i = 0; i < pages->config->shards; i++)
+        shard(pages, i, out);
+    text_printf(out, "],\n");
 }
 
 static void interface(const struct interface_counters *i, bool first, struct text *out)
@@ -106,14 +147,7 @@ void status_json(const struct pages *pages, struct text *out)
                 get(&s->draining) ? "true" : "false", (double)pages->config->started_ns / (double)NS_PER_SEC);
     if (pages->config->kernel_prefix.text[0]) /* its rule leaves nothing to escape */
         text_printf(out, "\"uuid_prefix\":\"%s\",\n", pages->config->kernel_prefix.text);
-    text_printf(out, "\"processes\":[");
-    process(out, "dispatcher", &s->pid_dispatcher, &s->up_dispatcher, &s->restarts_dispatcher);
-    text_printf(out, "},\n ");
-    process(out, "hub", &s->pid_hub, &s->up_hub, &s->restarts_hub);
-    text_printf(out, "}");
-    for (unsigned i = 0; i < pages->config->shards; i++)
-        shard(pages, i, out);
-    text_printf(out, "],\n");
+    processes(pages, out);
     sums(&t, out);
     uint64_t bad = 0;
     for (int i = 0; i < FLOWEVENT_BAD_COUNT; i++)

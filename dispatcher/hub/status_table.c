@@ -14,26 +14,31 @@ static uint64_t percent(uint64_t part, uint64_t whole)
     return whole ? (uint64_t)(100.0 * (double)part / (double)whole + 0.5) : 0;
 }
 
-static void process(struct text *out, const char *name, const counter *pid, const counter *up, const counter *restarts)
+static void process(struct text *out, const char *name, const counter *pid, const counter *up, const counter *restarts,
+                    const _Atomic uint32_t *generation, uint64_t age_ms)
 {
-    text_printf(out, "%-12s %8" PRIu64 " %-5s %8" PRIu64, name, counter_get(pid), counter_get(up) ? "up" : "down",
-                counter_get(restarts));
+    text_printf(out, "%-12s %8" PRIu64 " %-5s %8" PRIu64 " %10" PRIu32 " %7" PRIu64 " ms", name, counter_get(pid),
+                counter_get(up) ? "up" : "down", counter_get(restarts),
+                atomic_load_explicit(generation, memory_order_relaxed), age_ms);
 }
 
 static void processes(const struct pages *pages, struct text *out)
 {
     const struct supervisor_page *s = pages->supervisor;
-    text_printf(out, "%-12s %8s %-5s %8s %9s %9s %6s %8s\n", "process", "pid", "state", "restarts", "flows", "unnamed",
-                "ring%", "memory%");
-    process(out, "dispatcher", &s->pid_dispatcher, &s->up_dispatcher, &s->restarts_dispatcher);
+    const struct pulses *p = &pages->pulses;
+    text_printf(out, "%-12s %8s %-5s %8s %10s %10s %9s %9s %6s %8s\n", "process", "pid", "state", "restarts",
+                "generation", "heartbeat", "flows", "unnamed", "ring%", "memory%");
+    process(out, "dispatcher", &s->pid_dispatcher, &s->up_dispatcher, &s->restarts_dispatcher,
+            &pages->dispatcher->generation, pulses_age_ms(p, &p->dispatcher));
     text_printf(out, "\n");
-    process(out, "hub", &s->pid_hub, &s->up_hub, &s->restarts_hub);
+    process(out, "hub", &s->pid_hub, &s->up_hub, &s->restarts_hub, &pages->hub->generation, 0);
     text_printf(out, "\n");
     for (unsigned i = 0; i < pages->config->shards; i++) {
         const struct shard_counters *c = &pages->shard[i]->c;
         char name[32];
         (void)snprintf(name, sizeof name, "shard[%u]", i);
-        process(out, name, &s->pid_shard[i], &s->up_shard[i], &s->restarts_shard[i]);
+        process(out, name, &s->pid_shard[i], &s->up_shard[i], &s->restarts_shard[i], &pages->shard[i]->generation,
+                pulses_age_ms(p, &p->shard[i]));
         text_printf(out, " %9" PRIu64 " %9" PRIu64 " %6" PRIu64 " %8" PRIu64 "\n", counter_get(&c->flows_live),
                     counter_get(&c->flows_unnamed),
                     percent(counter_get(&pages->dispatcher->ring_backlog[i]), pages->config->ringsize),

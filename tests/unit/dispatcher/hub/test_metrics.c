@@ -316,9 +316,13 @@ static void json_of_status(void **state)
     put_interface(0, "e\"th", 10, true);
     counter_set(&supervisor.ready, 1);
     counter_set(&dispatcher.drops[CAUSE_NOT_TCP], 3);
+    dispatcher.generation = 5;
+    pages.pulses.now = (struct mono){3 * NS_PER_SEC};
+    pages.pulses.dispatcher = (struct pulse){1, {2 * NS_PER_SEC}, true};
     status_json(&pages, &t);
     text_add(&t, "", 1);
     assert_non_null(strstr(t.data, "\"ready\":true,\"draining\":false"));
+    assert_non_null(strstr(t.data, "\"generation\":5,\"heartbeat_age_ms\":1000}"));
     assert_non_null(strstr(t.data, "\"drops\":{\"not_tcp\":3}"));
     assert_non_null(strstr(t.data, "\"shard\":2,"));
     assert_non_null(strstr(t.data, "{\"interface\":\"e\\u0022th\",\"up\":true"));
