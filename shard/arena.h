@@ -72,7 +72,9 @@ enum {
     FLOW_WIRE_HANDSHAKE = 4, /* finished, or first seen in mid-stream */
     FLOW_WIRE_FIN_LOW = 8,   /* FIN sent by key.addr[0] */
     FLOW_WIRE_FIN_HIGH = 16,
-    FLOW_WIRE_RST = 32,
+    FLOW_WIRE_RST = 32,     /* either side */
+    FLOW_WIRE_RST_LOW = 64, /* RST sent by key.addr[0] */
+    FLOW_WIRE_RST_HIGH = 128,
 };
 enum { FLOW_FINISHED = 1 }; /* the deflate stream has ended: packed_len, crc and total are final */
 

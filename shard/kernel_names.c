@@ -13,6 +13,7 @@
 #define GENERATIONS_LOOKED_AT 4096u /* of one key that wait for names: bounds a slice, far above what 5 s bring */
 #define NEWS_MAX 65536u
 #define HELD_GAP_NS (50 * NS_PER_MS)
+#define VERDICT_NS NS_PER_SEC /* how long the hub may take at the end */
 #define RECENT_SETS 16384u
 #define RECENT_WAYS 4u
 
@@ -57,6 +58,7 @@ struct kernel_names {
     uint64_t mark_pos;
     bool marked;
     int64_t tokens_at_ns;
+    int64_t finish_until; /* struct mono; 0 = not yet finishing */
     uint32_t tokens;
     struct recent recent[RECENT_SETS][RECENT_WAYS];
 };
@@ -148,11 +150,12 @@ struct kernel_names *kernel_names_new(const struct kernel_names_deps *deps)
         k->questions[i].size = sizeof(struct question);
     k->unsettled.size = k->held.size = sizeof(struct news);
     k->settled.ns = INT64_MIN;
+    reset_board_settle(k->d.board, k->settled);
     k->tokens_at_ns = mono_now(k);
     k->tokens = ASKS_PER_STEP;
     const struct flows *fs = deps->savers->flows;
     for (uint32_t idx = fs->list[LIST_WAITING].head; idx != ARENA_NONE; idx = fs->priv[idx].link[LANE_WORK].next)
-        kernel_names_seen(k, idx);
+        kernel_names_seen(k, idx, (struct wall){flow_at(k, idx)->first_ns}); /* when a RST came is not known */
     return k;
 }
 
@@ -182,10 +185,39 @@ static void ask_later(struct kernel_names *k, const struct question *q, unsigned
         k->d.savers->flows->priv[q->idx].asking = ASKING_NO; /* its next packet asks again */
 }
 
-void kernel_names_seen(struct kernel_names *k, uint32_t idx)
+/* The hub is told which sides of idx have sent a RST: of those in `sides`. */
+static void tell_reset(struct kernel_names *k, uint32_t idx, unsigned sides, struct wall at, uint64_t cookie)
+{
+    const struct flow *f = flow_at(k, idx);
+    for (unsigned side = 0; side < 2; side++) {
+        struct reset_note note = {
+            .flow = idx, .generation = f->generation, .at = at, .cookie = cookie, .side = side, .key = f->key};
+        if (sides & (1u << side))
+            reset_board_tell(k->d.board, &note);
+    }
+}
+
+static void note_reset(struct kernel_names *k, uint32_t idx, struct wall at)
 {
     const struct flow *f = flow_at(k, idx);
     struct flow_private *priv = &k->d.savers->flows->priv[idx];
+    unsigned sides = (f->wire & FLOW_WIRE_RST_LOW ? 1u : 0) | (f->wire & FLOW_WIRE_RST_HIGH ? 2u : 0);
+    uint64_t cookie = 0;
+    sides &= ~(unsigned)priv->reset;
+    if (sides == 0 || !(f->wire & FLOW_WIRE_HANDSHAKE))
+        return;
+    if (f->name != ARENA_NONE)
+        (void)uuid_cookie(&arena_name(k->d.savers->flows->arena, f->name)->uuid, &cookie);
+    priv->reset |= (uint8_t)sides;
+    tell_reset(k, idx, sides, at, cookie);
+}
+
+void kernel_names_seen(struct kernel_names *k, uint32_t idx, struct wall at)
+{
+    const struct flow *f = flow_at(k, idx);
+    struct flow_private *priv = &k->d.savers->flows->priv[idx];
+    if (f->wire & FLOW_WIRE_RST)
+        note_reset(k, idx, at);
     if (priv->asking != ASKING_NO || !nameless(f) || !(f->wire & FLOW_WIRE_HANDSHAKE) || f->wire & FLOW_WIRE_RST)
         return;
     priv->asking = ASKING_YES;
@@ -269,6 +301,8 @@ static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie)
     counter_add(&s->c->uuids, 1);
     if (!saver_name(s, idx, &uuid, clock_yyyymmdd((struct wall){f->first_ns}), true, (struct instant){f->last_clock}))
         savers_refused_uuid(s);
+    else
+        tell_reset(k, idx, s->flows->priv[idx].reset, (struct wall){f->first_ns}, cookie);
     reporter_named(s->flows->reporter, &f->key, &uuid, cookie, f->if_index);
     remember(k, cookie, mono_now(k));
 }
@@ -314,6 +348,7 @@ static void settle(struct kernel_names *k)
     if (k->marked && (int64_t)(applied - k->mark_pos) >= 0) {
         k->settled = k->mark_captured;
         k->marked = false;
+        reset_board_settle(k->d.board, k->settled);
     }
     if (!k->marked) {
         /* acquire: pairs with the release store in ring_publish; all packets up to this time are published */
@@ -374,15 +409,35 @@ bool kernel_names_step(struct kernel_names *k)
     return ask_due(k, ASKS_PER_STEP) + n > 0;
 }
 
-void kernel_names_finish(struct kernel_names *k)
+static void ask_for_the_last(struct kernel_names *k)
 {
     const struct flows *fs = k->d.savers->flows;
     for (uint32_t idx = fs->list[LIST_WAITING].head; idx != ARENA_NONE; idx = fs->priv[idx].link[LANE_WORK].next)
         if (!(flow_at(k, idx)->wire & FLOW_WIRE_RST) && fs->priv[idx].asking != ASKING_ANSWERED)
             ask(k, idx);
-    k->settled.ns = INT64_MAX;
+}
+
+static bool nobody_was_reset(const struct kernel_names *k)
+{
+    const struct flows *fs = k->d.savers->flows;
+    for (uint32_t idx = fs->list[LIST_WAITING].head; idx != ARENA_NONE; idx = fs->priv[idx].link[LANE_WORK].next)
+        if (fs->priv[idx].reset)
+            return false;
+    return true;
+}
+
+bool kernel_names_finish(struct kernel_names *k)
+{
+    int64_t now = mono_now(k);
+    if (k->finish_until == 0) {
+        ask_for_the_last(k);
+        k->settled.ns = INT64_MAX;
+        reset_board_settle(k->d.board, k->settled);
+        k->finish_until = now + VERDICT_NS;
+    }
     while (k->unsettled.count > 0)
         (void)bind_settled(k, BINDS_PER_STEP);
     for (; k->held.count > 0; fifo_drop(&k->held))
         (void)bind_destroyed(k, fifo_at(&k->held, 0));
+    return now >= k->finish_until || nobody_was_reset(k);
 }

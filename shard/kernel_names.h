@@ -11,12 +11,15 @@
  *  - a destroyed socket names the oldest unnamed generation with a first packet at or before T that has ended; if there
  * is none yet, the news is held until uuidwaitduration has passed. A cookie that has named a generation names no other,
  * also for two flow timeouts after that one is gone.
+ * A socket that its own side aborted is told without the peer's port; which flow it was, the hub finds out
+ * (dispatcher/hub/aborts.h) from the flows reset, which each shard tells it.
  *
  * Failure policy: no answer is no name; the flow waits, as for any source. */
 #ifndef SHARD_KERNEL_NAMES_H
 #define SHARD_KERNEL_NAMES_H
 
 #include "shard/saver.h"
+#include "shared/resetboard.h"
 #include "shared/ring.h"
 #include "shared/uuid_lookup.h"
 
@@ -26,7 +29,8 @@ struct kernel_names_deps {
     struct savers *savers;
     struct ring_consumer *ring;
     const struct clock *clock;
-    const char *prefix; /* of the UUIDs */
+    const char *prefix;        /* of the UUIDs */
+    struct reset_board *board; /* the hub's way to the names of aborted sockets */
     /* uuid_lookup_ask, or a test's own */
     int (*ask)(void *ctx, const struct flowkey *key, uint32_t if_index, struct uuid_answer *out);
     void *ctx;
@@ -38,8 +42,9 @@ struct kernel_names;
 struct kernel_names *kernel_names_new(const struct kernel_names_deps *deps);
 void kernel_names_free(struct kernel_names *k); /* NULL is fine */
 
-/* idx has got a packet: is asked for from now on if it is unnamed, its handshake is complete and nobody asks yet. */
-void kernel_names_seen(struct kernel_names *k, uint32_t idx);
+/* idx has got a packet, captured at `at`: is asked for from now on if it is unnamed, its handshake is complete and
+ * nobody asks yet. */
+void kernel_names_seen(struct kernel_names *k, uint32_t idx, struct wall at);
 
 /* A socket of this key was destroyed, as read from the feed at `seen`. */
 void kernel_names_destroyed(struct kernel_names *k, const struct flowkey *key, uint64_t cookie, struct wall seen);
@@ -47,7 +52,8 @@ void kernel_names_destroyed(struct kernel_names *k, const struct flowkey *key, u
 /* Asks what is due and binds what may be bound: a bounded slice. True if there was work. */
 bool kernel_names_step(struct kernel_names *k);
 
-/* The end of the capture: everything is consumed. Asks for what is still unnamed and binds what there is. */
-void kernel_names_finish(struct kernel_names *k);
+/* The end of the capture: everything is consumed. Asks for what is still unnamed and binds what there is. False if
+ * there are nameless flows that were reset, which the hub may yet name, for a second at most: to be called again. */
+bool kernel_names_finish(struct kernel_names *k);
 
 #endif

@@ -109,7 +109,7 @@ static void see_packet(struct savers *s, struct flow *im, const struct packet *p
     if (p->clock.ns > im->last_clock)
         im->last_clock = p->clock.ns;
     if (fr->tcp_flags & TCP_RST)
-        im->wire |= FLOW_WIRE_RST;
+        im->wire |= fr->from_low ? FLOW_WIRE_RST | FLOW_WIRE_RST_LOW : FLOW_WIRE_RST | FLOW_WIRE_RST_HIGH;
     if (fr->tcp_flags & TCP_FIN)
         im->wire |= fr->from_low ? FLOW_WIRE_FIN_LOW : FLOW_WIRE_FIN_HIGH;
     if ((fr->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))

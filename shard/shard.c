@@ -175,6 +175,7 @@ static int open_kernel(struct shard *s)
                                    .ring = &s->ring,
                                    .clock = s->d.clock,
                                    .prefix = s->d.config->kernel_prefix.text,
+                                   .board = &s->d.page->resets,
                                    .ask = s->d.ask,
                                    .ctx = s->d.ask_ctx};
     if (!s->d.ask)
@@ -348,9 +349,9 @@ static bool keep_house(struct shard *s)
 static bool finish(struct shard *s)
 {
     if (!s->finishing) {
+        if (s->kernel && !kernel_names_finish(s->kernel))
+            return false;
         s->finishing = true;
-        if (s->kernel)
-            kernel_names_finish(s->kernel);
         s->savers.hold = false;
         publish_finish(&s->publisher);
     }

@@ -10,6 +10,7 @@
 
 #include "shared/cause.h"
 #include "shared/flowevent.h"
+#include "shared/resetboard.h"
 #include "shared/ring.h"
 
 #define COUNTERS_LAYOUT 3
@@ -129,6 +130,7 @@ struct shard_page {
     _Atomic uint64_t heartbeat;  /* moves with every loop */
     _Atomic uint64_t progress;   /* moves with every record or file step */
     struct shard_counters c;
+    struct reset_board resets;
 };
 
 enum shard_stage { STAGE_IDLE, STAGE_ADOPT, STAGE_SCAN, STAGE_RECORD, STAGE_SEAL, STAGE_UUID, STAGE_FILE };
@@ -177,6 +179,7 @@ struct hub_page {
     counter eventsocket_up;   /* gauge */
     counter destroyed;        /* sockets whose end the kernel told */
     counter destroy_overruns; /* times that the feed lost some */
+    counter uuid_ambiguous;   /* aborted sockets that may have been several flows */
     counter pages;            /* bus pages sent */
     counter replays;
     counter watchers;       /* gauge: connections to events.sock */

@@ -57,6 +57,23 @@ int uuid_from_cookie(struct uuid *out, const char *prefix, uint64_t cookie)
     return SC_OK;
 }
 
+int uuid_cookie(const struct uuid *uuid, uint64_t *cookie_r)
+{
+    size_t len = strlen(uuid->text);
+    *cookie_r = 0;
+    if (len < 18 || uuid->text[len - 17] != '_')
+        return SC_EFORMAT;
+    uint64_t v = 0;
+    for (const char *p = uuid->text + len - 16; *p; p++) {
+        bool digit = *p >= '0' && *p <= '9';
+        if (!digit && (*p < 'A' || *p > 'F'))
+            return SC_EFORMAT;
+        v = v << 4 | (uint64_t)(digit ? *p - '0' : *p - 'A' + 10);
+    }
+    *cookie_r = v;
+    return SC_OK;
+}
+
 void uuid_compose_prefix(struct uuid *out, const char *host, int64_t boot_s)
 {
     char tail[40];

@@ -26,6 +26,10 @@ int uuid_set(struct uuid *out, const char *text, size_t len) SC_MUST_CHECK;
  * or SC_ETOOLONG (out is then empty). */
 int uuid_from_cookie(struct uuid *out, const char *prefix, uint64_t cookie) SC_MUST_CHECK;
 
+/* The cookie of a UUID of that form (16 hexadecimal digits in capitals behind a "_"). SC_OK, or SC_EFORMAT: another
+ * form, and *cookie_r is 0. */
+int uuid_cookie(const struct uuid *uuid, uint64_t *cookie_r);
+
 /* "<host>_<boot_s>_unsafe": characters outside the rule become '-', a first one that may not stand first gets an 'x'
  * before it, and the host is cut so that the whole fits. host: any text, empty is "unknown". */
 void uuid_compose_prefix(struct uuid *out, const char *host, int64_t boot_s);

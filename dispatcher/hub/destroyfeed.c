@@ -41,8 +41,12 @@ static void on_socket(struct destroyfeed *d, const struct inet_diag_msg *m)
     unsigned len = m->idiag_family == AF_INET ? 4 : 16; /* a dual-stack socket has mapped addresses */
     ipaddr_set(&ev.src, (const uint8_t *)m->id.idiag_src, len);
     ipaddr_set(&ev.dst, (const uint8_t *)m->id.idiag_dst, len);
-    if (all_zero(&ev.dst) || ev.src.len != ev.dst.len)
+    if (all_zero(&ev.dst))
         return; /* a listener, or never connected */
+    if (ev.src.len != ev.dst.len && all_zero(&ev.src))
+        ev.src.len = ev.dst.len; /* aborted, bound to no address: no mapped form of zeros */
+    if (ev.src.len != ev.dst.len)
+        return;
     ev.sport = ntohs(m->id.idiag_sport);
     ev.dport = ntohs(m->id.idiag_dport);
     ev.interface_index = (int32_t)m->id.idiag_if;

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dispatcher/hub/aborts.h"
 #include "dispatcher/hub/control.h"
 #include "dispatcher/hub/destroyfeed.h"
 #include "dispatcher/hub/eventsocket.h"
@@ -53,6 +54,7 @@ struct hub {
     struct control control;
     struct eventsocket *eventsocket;
     struct destroyfeed *destroyfeed; /* NULL: the kernel is not a source */
+    struct aborts *aborts;           /* likewise */
     struct page_source page;
     struct http *http;
     struct log_limit bad_limit;
@@ -104,6 +106,10 @@ static void on_destroyed(void *ctx, const struct flowevent *ev)
 {
     struct hub *h = ctx;
     struct publish_receipt r;
+    if (ev->dport == 0) { /* comes back when it is known whose it was */
+        aborts_event(h->aborts, ev);
+        return;
+    }
     (void)publish_event(h->publish, ev, now(h), &r); /* our own: cannot be refused */
 }
 
@@ -190,6 +196,8 @@ static void on_sigterm(void *ctx)
 static void on_heartbeat(void *ctx)
 {
     struct hub *h = ctx;
+    if (h->aborts)
+        aborts_turn(h->aborts, h->clock->wall(h->clock->ctx));
     publish_flush(h->publish);
     publish_heartbeat(h->publish);
     pulses_look(&h->pages.pulses, h->pages.dispatcher, h->pages.shard, h->pages.config->shards, now(h));
@@ -331,6 +339,10 @@ static int open_sockets(struct hub *h)
             return give_up(h, EXIT_FAILED, "cannot use -tcpinfo.eventsocket: the path is too long, or out of memory");
     }
     if (h->destroy_feed >= 0) {
+        struct aborts_setup as = {c->shards, h->pages.shard, c->uuidwaitduration_ns, h->pages.hub, on_destroyed, h};
+        h->aborts = aborts_new(&as);
+        if (!h->aborts)
+            return give_up(h, EXIT_FAILED, "cannot start: out of memory");
         struct destroyfeed_setup setup = {h->loop,      h->clock, h->destroy_feed, c->kernel_prefix.text, h->pages.hub,
                                           on_destroyed, h};
         h->destroy_feed = -1;
@@ -382,6 +394,7 @@ static void release(struct hub *h)
     destroyfeed_free(h->destroyfeed);
     reports_free(h->reports);
     watchers_free(h->watchers);
+    aborts_free(h->aborts);
     ports_free(h->ports);
     publish_free(h->publish);
     journal_close(h->journal);

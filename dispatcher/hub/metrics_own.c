@@ -243,6 +243,9 @@ static void bus(const struct pages *p, struct text *out)
                   counter_get(&h->destroyed));
     metric_single(out, "shardcap_destroyfeed_overruns_total", METRIC_COUNTER,
                   "Times that the feed of destroyed sockets lost some.", counter_get(&h->destroy_overruns));
+    metric_single(out, "shardcap_uuid_ambiguous_total", METRIC_COUNTER,
+                  "Sockets aborted by their own side that may have been one of several flows.",
+                  counter_get(&h->uuid_ambiguous));
     metric_single(out, "shardcap_eventsocket_up", METRIC_GAUGE, "1 while the event socket is connected.",
                   counter_get(&h->eventsocket_up));
     metric_single(out, "shardcap_eventsocket_connects_total", METRIC_COUNTER, "Connections made to the event socket.",

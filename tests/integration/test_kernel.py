@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel source with real sockets between namespaces: every connection, however short, gets a file named by the cookie
 that the server reads with SO_COOKIE; none is named otherwise."""
+import os
+import signal
 import socket
 import struct
 import threading
@@ -28,8 +30,9 @@ class Kernel(unittest.TestCase):
         return family.Family(self, "-interface=veth0", "-shards=2", "-flowtimeout=2s", *flags,
                              namespace=self.a.name).ready()
 
-    def connections(self, count, how, host="10.77.0.1", bind=None, client_port=None):
-        """`count` connections, one after the other, each closed as how(i) says; the cookies of the server's sockets."""
+    def connections(self, count, how, host="10.77.0.1", bind=None, client_port=None, peers=None):
+        """`count` connections, one after the other, each closed as how(i) says, from the addresses `peers` in turn; the
+        cookies of the server's sockets."""
         cookies, listener = [], []
 
         def listen():
@@ -52,8 +55,10 @@ class Kernel(unittest.TestCase):
                     cookies.append(cookie(c))
                     c.recv(16)
                     c.sendall(b"x" * 100)
+                    if how(i) == "abort":
+                        c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     try:
-                        while how(i) != "server" and c.recv(16):
+                        while how(i) not in ("server", "abort") and c.recv(16):
                             pass
                     except ConnectionResetError:
                         pass
@@ -65,13 +70,18 @@ class Kernel(unittest.TestCase):
                     if client_port:
                         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                         s.bind(("", client_port))
+                    if peers:
+                        s.bind((peers[i % len(peers)], 0))
                     s.connect((host, port))
                     s.sendall(b"GET")
                     got = 0
-                    while got < 100:
-                        got += len(s.recv(200))
-                    while how(i) == "server" and s.recv(16):
-                        pass
+                    try:
+                        while got < 100:
+                            got += len(s.recv(200))
+                        while how(i) in ("server", "abort") and s.recv(16):
+                            pass
+                    except ConnectionResetError:
+                        self.assertEqual(how(i), "abort")
                     if how(i) == "reset":
                         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         server = threading.Thread(target=self.a.inside, args=(serve,))
@@ -79,6 +89,13 @@ class Kernel(unittest.TestCase):
         self.b.inside(fetch)
         server.join()
         return cookies
+
+    def peers(self, count):
+        """So many addresses of the client, beside the one it has; also made known to the server."""
+        out = [f"10.78.{n >> 8}.{n & 255}" for n in range(1, 1 + count)]
+        self.a.ip("route", "add", "10.78.0.0/16", "via", "10.77.0.2")
+        self.b.run("ip", "-batch", "-", input="".join(f"addr add {a}/32 dev veth0\n" for a in out).encode())
+        return out
 
     def check(self, run, cookies, prefix=None):
         self.assertEqual(run.stop(), 0, run.log)
@@ -95,6 +112,39 @@ class Kernel(unittest.TestCase):
     def test_reset_by_the_client(self):
         run = self.start()
         self.check(run, self.connections(200, lambda i: "reset"))
+
+    def test_aborted_by_the_server(self):
+        """Its socket is told as destroyed without the peer's port, so only the peers' addresses tell them apart."""
+        peers = self.peers(2000)
+        run = self.start()
+        self.check(run, self.connections(2000, lambda i: "abort", peers=peers))
+
+    def test_aborts_that_cannot_be_told_apart(self):
+        """Of connections that one peer has aborted at the same time, none is named wrongly, and all of them count."""
+        run = self.start("-uuidwaitduration=2s", "-captureduration=5s")
+        before = self.stopped_hub(run)
+        cookies = self.connections(20, lambda i: "abort")
+        os.kill(before, signal.SIGCONT)
+        run.until(lambda: run.metric("shardcap_uuid_ambiguous_total") + run.metric("shardcap_files_total") == 20,
+                  "all are named or counted")
+        self.assertEqual(run.stop(), 0, run.log)
+        named = {n.rsplit("_", 1)[1] for n in run.files()}
+        self.assertLessEqual(named, {f"{c:016X}.pcap.gz" for c in cookies})
+        self.assertEqual(run.summary()["drops"].get("no_uuid", 0), 8 * (20 - len(named)))
+
+    def stopped_hub(self, run):
+        """Stops the hub, so that it reads late; its pid."""
+        pid = run.children()["shardcap-hub"][0]
+        os.kill(pid, signal.SIGSTOP)
+        self.addCleanup(self.carry_on, pid)
+        return pid
+
+    @staticmethod
+    def carry_on(pid):
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
 
     def test_ipv6(self):
         for space, n in ((self.a, 1), (self.b, 2)):

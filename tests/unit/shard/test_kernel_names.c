@@ -80,6 +80,7 @@ static void destroyed(struct rig *r, uint64_t cookie, int64_t at)
                            .has_id = true,
                            .destroyed = true,
                            .key = rig_key(1),
+                           .dport = 443,
                            .cookie = (int64_t)cookie,
                            .time = {RIG_T0 + at}};
     shard_event(r->shard, &ev, false);
@@ -298,6 +299,122 @@ static void successor_asks_for_what_waits(void **state)
     rig_free(r);
 }
 
+/* The notes of the board, oldest first; returns how many there were. */
+static unsigned notes(const struct rig *r, struct reset_note out[8])
+{
+    uint64_t next = 0, missed = 0;
+    unsigned n = 0;
+    while (n < 8 && reset_board_read(&r->page->resets, &next, &missed, &out[n]))
+        n++;
+    assert_int_equal(missed, 0);
+    return n;
+}
+
+/* The client's address is the lower one: it is side 0 of the key. */
+static void hub_is_told_which_side_has_reset(void **state)
+{
+    struct rig *r = kernel_rig();
+    struct reset_note note[8];
+    (void)state;
+    packet(r, 0, 7, TCP_SYN, false);
+    packet(r, 1, 9, TCP_RST | TCP_ACK, true); /* a closed port: no socket */
+    rig_run(r);
+    assert_int_equal(notes(r, note), 0);
+    handshake(r, 10, 70001);
+    packet(r, 20, 950, TCP_RST, true);
+    packet(r, 21, 950, TCP_RST, true); /* told once */
+    rig_run(r);
+    assert_int_equal(notes(r, note), 1);
+    struct flowkey key = rig_key(1);
+    assert_memory_equal(&note[0].key, &key, sizeof(key));
+    assert_int_equal(note[0].side, 1);
+    assert_int_equal(note[0].at.ns, RIG_T0 + 20);
+    assert_int_equal(note[0].cookie, 0);
+    packet(r, 22, 50, TCP_RST, false);
+    rig_run(r);
+    assert_int_equal(notes(r, note), 2);
+    assert_int_equal(note[1].side, 0);
+    finish(r, SEC);
+    rig_free(r);
+}
+
+static void hub_is_told_the_cookies_of_flows_that_were_reset(void **state)
+{
+    struct rig *r = kernel_rig();
+    struct reset_note note[8];
+    (void)state;
+    handshake(r, 0, 1);
+    answers(0xa, 3, false);
+    captured_until(r, 10);
+    packet(r, 20, 950, TCP_RST, true); /* named before */
+    kernel.result = SC_ENOENT;
+    handshake(r, 30, 70001);
+    packet(r, 40, 950, TCP_RST, true); /* named later */
+    rig_run(r);
+    destroyed(r, 0xb, 50);
+    captured_until(r, 60);
+    assert_int_equal(notes(r, note), 3);
+    assert_int_equal(note[0].cookie, 0xa);
+    assert_int_equal(note[1].cookie, 0);
+    assert_int_equal(note[2].cookie, 0xb);
+    assert_true(note[1].flow == note[2].flow && note[1].generation == note[2].generation);
+    assert_true(note[0].flow != note[1].flow || note[0].generation != note[1].generation);
+    finish(r, SEC);
+    assert_int_equal(rig_sum_drops(r), 0);
+    rig_free(r);
+}
+
+static void hub_is_told_what_is_consumed(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    rig_run(r);
+    assert_true(reset_board_settled(&r->page->resets).ns < RIG_T0 + 10);
+    captured_until(r, 10);
+    assert_int_equal(reset_board_settled(&r->page->resets).ns, RIG_T0 + 10);
+    rig_crash(r); /* the successor has not told what it finds yet */
+    rig_start(r);
+    assert_true(reset_board_settled(&r->page->resets).ns < RIG_T0);
+    finish(r, SEC);
+    rig_free(r);
+}
+
+static void end_waits_for_the_hub_if_a_nameless_flow_was_reset(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    packet(r, 20, 950, TCP_RST, true);
+    rig_mark(r, RING_END, 30);
+    assert_int_equal(rig_run(r), SHARD_IDLE);
+    assert_int_equal(reset_board_settled(&r->page->resets).ns, INT64_MAX);
+    destroyed(r, 0xa, 25);
+    for (int i = 0; i < 10 && rig_run(r) != SHARD_DONE; i++)
+        continue;
+    assert_int_equal(shard_step(r->shard), SHARD_DONE);
+    assert_true(has_file(r, 0xa));
+    rig_check_balance(r);
+    rig_free(r);
+}
+
+static void successor_tells_again_who_was_reset(void **state)
+{
+    struct rig *r = kernel_rig();
+    struct reset_note note[8];
+    (void)state;
+    handshake(r, 0, 1);
+    packet(r, 20, 950, TCP_RST, true);
+    rig_run(r);
+    rig_crash(r);
+    rig_start(r);
+    assert_int_equal(notes(r, note), 2);
+    assert_true(note[0].flow == note[1].flow && note[0].generation == note[1].generation);
+    assert_int_equal(note[1].side, 1);
+    finish(r, SEC);
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +429,11 @@ int main(void)
         cmocka_unit_test(cookie_of_a_named_generation_names_no_other),
         cmocka_unit_test(end_of_the_capture_asks_once_more),
         cmocka_unit_test(successor_asks_for_what_waits),
+        cmocka_unit_test(hub_is_told_which_side_has_reset),
+        cmocka_unit_test(hub_is_told_the_cookies_of_flows_that_were_reset),
+        cmocka_unit_test(hub_is_told_what_is_consumed),
+        cmocka_unit_test(end_waits_for_the_hub_if_a_nameless_flow_was_reset),
+        cmocka_unit_test(successor_tells_again_who_was_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,6 +180,23 @@ static void prefix_files_that_cannot_be_read(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+static void cookies_of_names(void **state)
+{
+    (void)state;
+    struct uuid u;
+    uint64_t cookie = 1;
+    assert_int_equal(uuid_from_cookie(&u, "p_1", UINT64_C(0x8000000013A4623F)), SC_OK);
+    assert_int_equal(uuid_cookie(&u, &cookie), SC_OK);
+    assert_true(cookie == UINT64_C(0x8000000013A4623F));
+    static const char *const others[] = {"short", "p_00000000013A462", "p-00000000013A4623", "p_00000000013a4623",
+                                         "p_00000000013A4623.1"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        assert_int_equal(uuid_set(&u, others[i], strlen(others[i])), SC_OK);
+        assert_int_equal(uuid_cookie(&u, &cookie), SC_EFORMAT);
+        assert_int_equal(cookie, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +204,7 @@ int main(void)
         cmocka_unit_test(every_byte_alone),  cmocka_unit_test(cookie_names),
         cmocka_unit_test(composed_prefixes), cmocka_unit_test(default_prefix),
         cmocka_unit_test(prefix_files),      cmocka_unit_test(prefix_files_that_cannot_be_read),
+        cmocka_unit_test(cookies_of_names),
     };
     return cmocka_run_group_tests_name("uuid", tests, NULL, NULL);
 }

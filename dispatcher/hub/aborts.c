@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Events and flows stand in two rings in the order of their coming; each knows the one before it in its bucket, by port
+ * and peer. Failure policy: see aborts.h. */
+#include "dispatcher/hub/aborts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS 4096u
+#define GRACE_NS NS_PER_SEC /* beyond the wait: a shard held up by its ring tells late */
+
+struct flow {
+    uint32_t before; /* number of the one before it in the bucket, 0 = none */
+    bool over;       /* its event was found */
+    unsigned shard;
+    struct reset_note note;
+};
+
+struct end {
+    uint32_t before;
+    bool over;      /* matched, or given up */
+    bool had_flows; /* it might have been one of several */
+    uint64_t turn;  /* in which it was looked at */
+    struct flowevent ev;
+};
+
+struct aborts {
+    struct aborts_setup s;
+    uint64_t next[SHARDS_MAX]; /* note of each shard's board */
+    uint64_t turn;
+    struct wall blind_until; /* events read before this may lack their flow */
+    /* numbers, from 1; place = number % ABORTS_MAX. All before first_end are over. */
+    uint32_t last_flow, last_end, first_end;
+    uint32_t flows_of[BUCKETS], ends_of[BUCKETS];
+    struct flow flow[ABORTS_MAX];
+    struct end end[ABORTS_MAX];
+};
+
+struct aborts *aborts_new(const struct aborts_setup *setup)
+{
+    struct aborts *a = calloc(1, sizeof(*a));
+    if (!a)
+        return NULL;
+    a->s = *setup;
+    a->first_end = 1;
+    a->blind_until.ns = INT64_MIN;
+    return a;
+}
+
+void aborts_free(struct aborts *a)
+{
+    free(a);
+}
+
+/* FNV-1a; who aims at one bucket meets ABORTS_GROUP. */
+static unsigned bucket_of(uint16_t port, const uint8_t *peer, unsigned len)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325) ^ port;
+    for (unsigned i = 0; i < len; i++)
+        h = (h ^ peer[i]) * UINT64_C(0x100000001b3);
+    return (unsigned)((h ^ h >> 32) % BUCKETS);
+}
+
+static bool stands(uint32_t number, uint32_t last)
+{
+    return number != 0 && last - number < ABORTS_MAX;
+}
+
+/* ---- what comes in ---- */
+
+static void put_flow(struct aborts *a, unsigned shard, const struct reset_note *note)
+{
+    const struct flowkey *key = &note->key;
+    uint32_t *bucket = &a->flows_of[bucket_of(key->port[note->side], key->addr[1 - note->side], key->addr_len)];
+    unsigned looked = 0;
+    for (uint32_t n = *bucket; stands(n, a->last_flow) && looked < ABORTS_GROUP; looked++) {
+        struct flow *f = &a->flow[n % ABORTS_MAX];
+        if (f->shard == shard && f->note.flow == note->flow && f->note.generation == note->generation &&
+            f->note.side == note->side) {
+            f->note.cookie = note->cookie;
+            return;
+        }
+        n = f->before;
+    }
+    uint32_t number = ++a->last_flow;
+    struct flow *f = &a->flow[number % ABORTS_MAX];
+    if (number > ABORTS_MAX && !f->over && f->note.cookie == 0 && note->at.ns > a->blind_until.ns)
+        a->blind_until = note->at; /* one that was still open is forgotten */
+    *f = (struct flow){.before = *bucket, .shard = shard, .note = *note};
+    *bucket = number;
+}
+
+static void close_end(struct aborts *a, struct end *e)
+{
+    e->over = true;
+    counter_add(&a->s.counters->uuid_ambiguous, e->had_flows);
+}
+
+void aborts_event(struct aborts *a, const struct flowevent *ev)
+{
+    uint32_t number = ++a->last_end;
+    struct end *e = &a->end[number % ABORTS_MAX];
+    uint32_t *bucket = &a->ends_of[bucket_of(ev->sport, ev->dst.bytes, ev->dst.len)];
+    if (number - a->first_end >= ABORTS_MAX) { /* the oldest makes room */
+        if (!e->over)
+            close_end(a, e);
+        a->first_end++;
+    }
+    *e = (struct end){.before = *bucket, .ev = *ev};
+    *bucket = number;
+}
+
+/* ---- what fits together ---- */
+
+static bool same_group(const struct flowevent *a, const struct flowevent *b)
+{
+    return a->sport == b->sport && ipaddr_equal(&a->dst, &b->dst) && ipaddr_equal(&a->src, &b->src);
+}
+
+static bool fits(const struct flowevent *ev, const struct reset_note *note)
+{
+    static const uint8_t any[16];
+    const struct flowkey *key = &note->key;
+    unsigned side = note->side;
+    return key->addr_len == ev->dst.len && key->port[side] == ev->sport &&
+           memcmp(key->addr[1 - side], ev->dst.bytes, ev->dst.len) == 0 &&
+           (memcmp(ev->src.bytes, any, ev->src.len) == 0 || memcmp(key->addr[side], ev->src.bytes, ev->src.len) == 0);
+}
+
+struct group {
+    struct end *end[ABORTS_GROUP];   /* by time of reading */
+    struct flow *flow[ABORTS_GROUP]; /* by time of the RST */
+    unsigned ends, flows;
+    bool whole; /* all of them are here */
+};
+
+static int by_reset(const void *a, const void *b)
+{
+    const struct flow *const *x = a, *const *y = b;
+    return ((*x)->note.at.ns > (*y)->note.at.ns) - ((*x)->note.at.ns < (*y)->note.at.ns);
+}
+
+static int by_read(const void *a, const void *b)
+{
+    const struct end *const *x = a, *const *y = b;
+    return ((*x)->ev.time.ns > (*y)->ev.time.ns) - ((*x)->ev.time.ns < (*y)->ev.time.ns);
+}
+
+static struct end *end_of_cookie(const struct group *g, uint64_t cookie)
+{
+    for (unsigned i = 0; i < g->ends && cookie != 0; i++)
+        if ((uint64_t)g->end[i]->ev.cookie == cookie)
+            return g->end[i];
+    return NULL;
+}
+
+static void gather_ends(struct aborts *a, const struct flowevent *ev, struct group *g)
+{
+    uint32_t n = a->ends_of[bucket_of(ev->sport, ev->dst.bytes, ev->dst.len)];
+    for (; stands(n, a->last_end); n = a->end[n % ABORTS_MAX].before) {
+        struct end *e = &a->end[n % ABORTS_MAX];
+        if (e->over || !same_group(&e->ev, ev))
+            continue;
+        e->turn = a->turn;
+        if (g->ends < ABORTS_GROUP)
+            g->end[g->ends++] = e;
+        else
+            g->whole = false;
+    }
+}
+
+/* Flows whose name tells their cookie are closed together with its event. */
+static void gather_flows(struct aborts *a, const struct flowevent *ev, struct group *g)
+{
+    uint32_t n = a->flows_of[bucket_of(ev->sport, ev->dst.bytes, ev->dst.len)];
+    for (; stands(n, a->last_flow); n = a->flow[n % ABORTS_MAX].before) {
+        struct flow *f = &a->flow[n % ABORTS_MAX];
+        if (f->over || !fits(ev, &f->note))
+            continue;
+        struct end *own = end_of_cookie(g, f->note.cookie);
+        if (own)
+            f->over = own->over = true;
+        else if (f->note.cookie == 0 && g->flows < ABORTS_GROUP)
+            g->flow[g->flows++] = f;
+        else if (f->note.cookie == 0)
+            g->whole = false;
+    }
+}
+
+static void put_side(struct ipaddr *addr, uint16_t *port, const struct flowkey *key, unsigned side)
+{
+    *addr = (struct ipaddr){.len = key->addr_len};
+    memcpy(addr->bytes, key->addr[side], key->addr_len);
+    *port = key->port[side];
+}
+
+static void complete(struct aborts *a, struct end *e, struct flow *f)
+{
+    struct flowevent ev = e->ev;
+    ev.key = f->note.key;
+    put_side(&ev.src, &ev.sport, &ev.key, f->note.side);
+    put_side(&ev.dst, &ev.dport, &ev.key, 1 - f->note.side);
+    e->over = f->over = true;
+    a->s.on_complete(a->s.ctx, &ev);
+}
+
+/* The rule of aborts.h, for events read up to `settled`. */
+static void match(struct aborts *a, struct group *g, struct wall settled)
+{
+    unsigned from = 0, to = 0, waiting = 0; /* flows [from, to) are what `waiting` events have to choose from */
+    for (unsigned i = 0; i < g->ends && g->end[i]->ev.time.ns <= settled.ns; i++) {
+        struct end *e = g->end[i];
+        if (e->over)
+            continue;
+        while (to < g->flows && g->flow[to]->note.at.ns <= e->ev.time.ns)
+            to++;
+        if (to == from) {
+            close_end(a, e); /* not captured; or all that it may have been are somebody else's */
+            continue;
+        }
+        e->had_flows = true;
+        if (++waiting < to - from)
+            continue;
+        if (waiting == 1 && e->ev.time.ns > a->blind_until.ns)
+            complete(a, e, g->flow[from]);
+        from = to;
+        waiting = 0;
+    }
+}
+
+/* ---- turns ---- */
+
+static struct wall read_boards(struct aborts *a, struct wall now)
+{
+    struct wall settled = {INT64_MAX};
+    for (unsigned i = 0; i < a->s.shards; i++) {
+        const struct reset_board *board = &a->s.pages[i]->resets;
+        struct wall one = reset_board_settled(board); /* before the notes: all up to it are there */
+        struct reset_note note;
+        uint64_t missed = 0;
+        for (unsigned n = 0; n < 2 * RESET_NOTES && reset_board_read(board, &a->next[i], &missed, &note); n++)
+            if (note.at.ns > now.ns - a->s.wait_ns - GRACE_NS)
+                put_flow(a, i, &note);
+        if (missed > 0)
+            a->blind_until = now;
+        if (one.ns < settled.ns)
+            settled = one;
+    }
+    return settled;
+}
+
+static void expire(struct aborts *a, struct wall now)
+{
+    int64_t oldest = now.ns - a->s.wait_ns - GRACE_NS;
+    for (; a->last_end - a->first_end < ABORTS_MAX; a->first_end++) {
+        struct end *e = &a->end[a->first_end % ABORTS_MAX];
+        if (!e->over && e->ev.time.ns >= oldest)
+            return;
+        if (!e->over)
+            close_end(a, e);
+    }
+}
+
+void aborts_turn(struct aborts *a, struct wall now)
+{
+    static struct group g; /* 4 KiB; the hub has one thread */
+    struct wall settled = read_boards(a, now);
+    a->turn++;
+    for (uint32_t n = a->first_end; a->last_end - n < ABORTS_MAX; n++) {
+        struct end *e = &a->end[n % ABORTS_MAX];
+        if (e->over || e->turn == a->turn || e->ev.time.ns > settled.ns)
+            continue;
+        g = (struct group){.whole = true};
+        gather_ends(a, &e->ev, &g);
+        qsort(g.end, g.ends, sizeof(g.end[0]), by_read);
+        gather_flows(a, &e->ev, &g);
+        qsort(g.flow, g.flows, sizeof(g.flow[0]), by_reset);
+        if (g.whole)
+            match(a, &g, settled);
+    }
+    expire(a, now);
+}
