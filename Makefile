@@ -10,8 +10,9 @@ SHELL := /bin/bash
 PACKAGES := gcc make libc6-dev libpcap-dev libevent-dev libnanomsg-dev libjansson-dev zlib1g-dev libcap-dev \
 	libseccomp-dev libisal-dev libdeflate-dev
 PACKAGES_TEST := libcmocka-dev python3 tshark tcpdump nanomsg-utils iproute2 curl clang valgrind binutils tar \
-	man-db systemd python3-yaml debhelper dpkg-dev lintian
-PACKAGES_DEV := clang libclang-rt-14-dev clang-format clang-tidy cppcheck python3 binutils
+	man-db systemd python3-yaml
+PACKAGES_DEV := clang libclang-rt-14-dev clang-format clang-tidy cppcheck python3 binutils debhelper dpkg-dev lintian \
+	prometheus
 
 ifeq ($(origin CC),default)
 CC := gcc

@@ -8,7 +8,7 @@ version=$1
 commit=$2
 out=$3
 for tool in dpkg-buildpackage dh; do
-    command -v "$tool" >/dev/null || { echo "make deb needs $tool: make deps-test" >&2; exit 1; }
+    command -v "$tool" >/dev/null || { echo "make deb needs $tool: make deps-dev" >&2; exit 1; }
 done
 tree=$out/shardcap-$version
 rm -rf "$out"
