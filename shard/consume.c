@@ -171,12 +171,19 @@ static void take_batch(struct consumer *c)
                 flows_prefetch(c->savers->flows, c->batch[i].rec.flow_hash, pass);
 }
 
+bool consume_batch_done(const struct consumer *c)
+{
+    return c->batch_next == c->batch_count;
+}
+
 unsigned consume(struct consumer *c, unsigned most, uint64_t sealed)
 {
     unsigned n = 0;
     c->savers->sealed = 0;
     while (n < most && !c->ended && c->savers->sealed < sealed) {
         if (c->batch_next == c->batch_count) {
+            if (c->closing)
+                break;
             take_batch(c);
             if (c->batch_count == 0)
                 break;

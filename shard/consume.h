@@ -29,6 +29,7 @@ struct consumer {
     const struct ring_shared *shared; /* flows_global */
     struct kernel_names *kernel;      /* NULL: not a source */
     bool ended;                       /* RING_END was seen */
+    bool closing;                     /* finish the batch, take no other */
     bool ticked;                      /* a TICK came since the owner last looked */
 
     /* private */
@@ -43,5 +44,8 @@ void consume_resume(struct consumer *c);
 /* Takes at most `most` records, and stops once `sealed` raw bytes have been compressed. Returns how many there were.
  * The caller releases the ring. */
 unsigned consume(struct consumer *c, unsigned most, uint64_t sealed);
+
+/* True if everything that was taken out of the ring is in the flows. */
+bool consume_batch_done(const struct consumer *c);
 
 #endif

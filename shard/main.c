@@ -68,6 +68,10 @@ static void on_attach(void *ctx)
         log_warn("a message for generation %u is ignored: this is generation %u", msg.generation, f->m.self.generation);
     else if (msg.type == PROTO_STOP)
         f->stop = true;
+    else if (msg.type == PROTO_LEAVE)
+        f->leave = true;
+    else if (msg.type == PROTO_DRAIN)
+        shard_drain(f->shard);
     else
         log_warn("attach socket: message of type %u is ignored", msg.type);
 }

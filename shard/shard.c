@@ -39,6 +39,7 @@ struct shard {
     struct kernel_names *kernel; /* NULL: not a source */
     struct pace pace;
     bool adopted, stopping, finishing;
+    bool draining;  /* what is in the ring is a successor's */
     uint32_t today; /* whose directory, and the next day's, was asked for */
 };
 
@@ -298,7 +299,8 @@ static bool must_wait(const struct shard *s)
 static bool take_records(struct shard *s)
 {
     s->publisher.hurry = arena_blocks_left(s->arena) < arena_budget_limit(s->arena) / ARENA_BLOCK / 4;
-    if (s->consumer.ended || must_wait(s))
+    s->consumer.closing = s->draining;
+    if (s->consumer.ended || must_wait(s) || (s->draining && consume_batch_done(&s->consumer)))
         return false;
     set_stage(s, STAGE_RECORD);
     unsigned n = consume(&s->consumer, RECORDS_PER_STEP, SEALED_PER_STEP);
@@ -367,7 +369,8 @@ enum shard_step_result shard_step(struct shard *s)
     set_effort(s);
     bool busy = take_records(s);
     busy |= move_files(s);
-    if (s->consumer.ended || (s->stopping && !busy && ring_backlog(&s->ring) == 0))
+    bool empty = s->draining ? consume_batch_done(&s->consumer) : ring_backlog(&s->ring) == 0;
+    if (s->consumer.ended || ((s->stopping || s->draining) && !busy && empty))
         busy |= finish(s);
     else
         busy |= keep_house(s);
@@ -375,7 +378,7 @@ enum shard_step_result shard_step(struct shard *s)
         space_step(&s->space);
     counter_set(&s->c->budget_used, arena_budget_used(s->arena));
     set_stage(s, STAGE_IDLE);
-    if (s->finishing && !busy && publish_idle(&s->publisher) && ring_backlog(&s->ring) == 0)
+    if (s->finishing && !busy && publish_idle(&s->publisher) && (s->draining || ring_backlog(&s->ring) == 0))
         return SHARD_DONE;
     return busy ? SHARD_BUSY : SHARD_IDLE;
 }
@@ -397,8 +400,14 @@ void shard_events_complete(struct shard *s)
     s->savers.hold = false;
 }
 
+void shard_drain(struct shard *s)
+{
+    s->draining = true;
+}
+
 void shard_stop(struct shard *s)
 {
+    s->draining = false; /* nobody comes after us: the ring is ours again */
     s->stopping = true;
 }
 

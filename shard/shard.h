@@ -61,6 +61,8 @@ void shard_event(struct shard *s, const struct flowevent *ev, bool replayed);
 /* The bus has told all there was: deadlines of unnamed flows count again. */
 void shard_events_complete(struct shard *s);
 
+/* Take nothing more out of the ring, finish and publish every flow, and be done: a successor reads on there. */
+void shard_drain(struct shard *s);
 /* Drain the ring, finish, publish: from now on an empty ring is the end. */
 void shard_stop(struct shard *s);
 

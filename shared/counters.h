@@ -197,10 +197,7 @@ struct supervisor_page {
     counter restarts_dispatcher, restarts_hub, restarts_shard[SHARDS_MAX];
     counter up_dispatcher, up_hub, up_shard[SHARDS_MAX];    /* gauges */
     counter pid_dispatcher, pid_hub, pid_shard[SHARDS_MAX]; /* gauges, 0 = none (or not to be seen from here) */
-    counter generation_dispatcher, generation_hub, generation_shard[SHARDS_MAX]; /* of the process there now, or last */
-    counter beat_dispatcher, beat_hub,
-        beat_shard[SHARDS_MAX]; /* monotonic ns when its heartbeat was last seen to move */
-    counter restarting;         /* gauge: processes that are still to be replaced because somebody asked */
+    counter restarting; /* gauge: processes that are still to be replaced because somebody asked */
 };
 
 /* Sums over a family, taken at one moment; at rest it balances exactly (delivered = saved + buffered + drops). */

@@ -31,6 +31,9 @@ static void take(struct control *c, const struct proto_msg *msg)
     case PROTO_START:
         c->started = true;
         break;
+    case PROTO_LEAVE:
+        c->leave = true;
+        break;
     case PROTO_STOP: {
         const int64_t max_ms = INT64_C(86400000);
         int64_t ms = msg->value < 0 ? 0 : msg->value > max_ms ? max_ms : msg->value;

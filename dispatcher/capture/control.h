@@ -15,6 +15,7 @@ struct control {
     struct proto_attachment self; /* slot and generation; the fds may be gone */
     const struct clock *clock;
     bool started;
+    bool leave;        /* go as things are: a successor goes on */
     bool gone;         /* the supervisor is: finish and exit */
     unsigned stops;    /* PROTO_STOP messages so far */
     struct mono until; /* stops > 0: capture goes on until then */

@@ -239,6 +239,7 @@ static void on_control(void *ctx)
 {
     struct live *l = ctx;
     control_poll(l->s.control);
+    l->leave = l->leave || l->s.control->leave;
 }
 
 static void on_sigterm(void *ctx)

@@ -7,7 +7,8 @@
 
 #include "shared/bus.h"
 
-static const char usage[] = "error usage: uuid.open {json} | {json} | status [table]\n";
+static const char usage[] = "error usage: uuid.open {json} | {json} | status [table] | restart N|hub|dispatcher|all | "
+                            "drain [N]\n";
 
 struct span {
     const char *at;
@@ -171,7 +172,23 @@ void control_replay(struct control *c, const void *request, size_t len, struct m
     counter_add(&c->counters->replays, 1);
 }
 
-void control_answer(struct control *c, const void *request, size_t len, struct mono now, struct text *answer)
+/* The supervisor understands the rest of the line, or says what it would. */
+static bool ask(struct control *c, struct span line, struct text *answer)
+{
+    char command[64];
+    if (line.len >= sizeof command) {
+        text_add(answer, usage, sizeof usage - 1);
+        return true;
+    }
+    memcpy(command, line.at, line.len);
+    command[line.len] = '\0';
+    if (c->ask(c->ctx, command))
+        return false;
+    text_printf(answer, "error busy: the supervisor does not listen now; try again\n");
+    return true;
+}
+
+bool control_answer(struct control *c, const void *request, size_t len, struct mono now, struct text *answer)
 {
     struct span rest = {request, len};
     struct span all = rest;
@@ -182,17 +199,20 @@ void control_answer(struct control *c, const void *request, size_t len, struct m
         events(c, all, now, answer);
         if (answer)
             text_chomp(answer); /* lines are separated, not ended: a person's tool ends what it prints */
-        return;
+        return true;
     }
     if (!answer) { /* inject.sock takes events only */
         publish_count_bad(c->publish, FLOWEVENT_BADJSON);
-        return;
+        return true;
     }
     struct span words = line;
     struct span command = next_word(&words);
     struct span argument = trim(words);
     if (rest.len == 0 && is(command, "status") && (argument.len == 0 || is(argument, "table")))
         c->status(c->ctx, argument.len > 0, answer);
+    else if (rest.len == 0 && (is(command, "restart") || is(command, "drain")))
+        return ask(c, line, answer);
     else
         text_add(answer, usage, sizeof usage - 1);
+    return true;
 }

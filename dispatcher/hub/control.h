@@ -23,6 +23,7 @@ struct control {
     int64_t replay_ns; /* how far back a replay reaches */
     struct hub_page *counters;
     void (*status)(void *ctx, bool table, struct text *out); /* appends the JSON of `status`, or the table */
+    bool (*ask)(void *ctx, const char *command);             /* hands it to the supervisor; false: not now */
     void *ctx;
 };
 
@@ -30,9 +31,11 @@ struct control {
  *   uuid.open {json}, or bare JSON lines   one answer line per event line: "ok shard=3 seq=17", "ok" (a close event
  *                                          without an ID), "error <reason>: text"
  *   status [table]                         JSON, or "fine" or "degraded" on a line and a table for people
+ *   restart .., drain ..                   the supervisor's answer, which comes later
  *   anything else                          "error usage: ..."
- * Events are in the journal when this returns. answer is appended to; it may be NULL (inject.sock). */
-void control_answer(struct control *c, const void *request, size_t len, struct mono now, struct text *answer);
+ * Events are in the journal when this returns. answer is appended to; it may be NULL (inject.sock). false: the answer
+ * comes later, because `ask` took the command. */
+bool control_answer(struct control *c, const void *request, size_t len, struct mono now, struct text *answer);
 
 /* Answers a shard: "replay <shard> <epoch> <from-seq>" with one bus page, anything else with "error usage: ...". */
 void control_replay(struct control *c, const void *request, size_t len, struct mono now, struct text *answer);

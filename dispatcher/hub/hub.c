@@ -34,6 +34,7 @@
 #include "shared/sandbox.h"
 #include "shared/shm.h"
 
+#define ASK_LIMIT_NS (2 * NS_PER_SEC) /* the supervisor never waits for anything; more and it is stopped */
 #define HEARTBEAT_NS (100 * NS_PER_MS)
 #define REPLAY_MIN_NS (60 * NS_PER_SEC)
 
@@ -58,6 +59,8 @@ struct hub {
     struct page_source page;
     struct http *http;
     struct log_limit bad_limit;
+    int64_t asked;         /* number of the last command that went to the supervisor */
+    struct mono ask_until; /* its answer is open until then; 0 = none is */
     bool stop, leave;
 };
 
@@ -113,13 +116,29 @@ static void on_destroyed(void *ctx, const struct flowevent *ev)
     (void)publish_event(h->publish, ev, now(h), &r); /* our own: cannot be refused */
 }
 
-static void on_message(void *ctx, enum ports_door door, const void *request, size_t len, struct text *answer)
+static bool on_message(void *ctx, enum ports_door door, const void *request, size_t len, struct text *answer)
 {
     struct hub *h = ctx;
-    if (door == PORTS_REPLAY)
-        control_replay(&h->control, request, len, now(h), answer);
-    else
-        control_answer(&h->control, request, len, now(h), answer);
+    if (door != PORTS_REPLAY)
+        return control_answer(&h->control, request, len, now(h), answer);
+    control_replay(&h->control, request, len, now(h), answer);
+    return true;
+}
+
+static bool ask_supervisor(void *ctx, const char *command)
+{
+    struct hub *h = ctx;
+    h->asked++;
+    h->ask_until.ns = now(h).ns + ASK_LIMIT_NS;
+    return proto_tell(h->attach_fd, &h->self, PROTO_ASK, h->asked, command) == SC_OK;
+}
+
+static void on_answer(struct hub *h, int64_t number, const char *line)
+{
+    if (number != h->asked || h->ask_until.ns == 0)
+        return; /* given up already */
+    h->ask_until.ns = 0;
+    ports_answer_later(h->ports, PORTS_CTL, line);
 }
 
 static void on_status(void *ctx, bool table, struct text *out)
@@ -183,6 +202,10 @@ static void on_attach_readable(void *ctx)
         log_warn("a message for generation %u is ignored: this is generation %u", msg.generation, h->self.generation);
     else if (msg.type == PROTO_STOP)
         h->stop = true;
+    else if (msg.type == PROTO_LEAVE)
+        h->leave = true; /* a successor goes on with the journal */
+    else if (msg.type == PROTO_ANSWER)
+        on_answer(h, msg.value, msg.text);
     else
         log_warn("attach socket: message of type %u is ignored", msg.type);
 }
@@ -202,6 +225,8 @@ static void on_heartbeat(void *ctx)
     publish_heartbeat(h->publish);
     pulses_look(&h->pages.pulses, h->pages.dispatcher, h->pages.shard, h->pages.config->shards, now(h));
     watchers_tick(h->watchers);
+    if (h->ask_until.ns != 0 && now(h).ns >= h->ask_until.ns)
+        on_answer(h, h->asked, "error timeout: the supervisor does not answer");
     evloop_timer_set(h->heartbeat, HEARTBEAT_NS);
 }
 
@@ -368,7 +393,7 @@ static int wire(struct hub *h)
     if (!h->publish || !h->loop)
         return give_up(h, EXIT_FAILED, "cannot start: out of memory");
     int64_t back = c->uuidwaitduration_ns > REPLAY_MIN_NS ? c->uuidwaitduration_ns : REPLAY_MIN_NS;
-    h->control = (struct control){h->publish, h->journal, c->shards, back, h->pages.hub, on_status, h};
+    h->control = (struct control){h->publish, h->journal, c->shards, back, h->pages.hub, on_status, ask_supervisor, h};
     h->on_attach = evloop_on_readable(h->loop, h->attach_fd, on_attach_readable, h);
     h->on_term = evloop_on_signal(h->loop, SIGTERM, on_sigterm, h);
     h->heartbeat = evloop_timer(h->loop, on_heartbeat, h);

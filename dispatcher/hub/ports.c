@@ -16,6 +16,7 @@
 #include "shared/counters.h"
 #include "shared/err.h"
 #include "shared/log.h"
+#include "shared/proto.h"
 
 #define MESSAGES_PER_TURN 64
 
@@ -24,10 +25,11 @@ struct door {
     struct ports *ports;
     enum ports_door which;
     struct bus *bus;
-    struct evsource *source;
+    struct evsource *source; /* NULL while an answer is open */
 };
 
 struct ports {
+    struct evloop *loop;
     struct bus *pub[SHARDS_MAX], *events;
     unsigned shards;
     struct door door[PORTS_DOORS];
@@ -55,11 +57,9 @@ static void complain(struct ports *p, const char *what, const char *name)
         log_warn("%s socket=%s error=%s suppressed=%lu", what, name, strerror(errno), suppressed);
 }
 
-static void answer_to(struct door *d, const void *request, size_t len)
+static void send_answer(struct door *d)
 {
     struct ports *p = d->ports;
-    text_clear(&p->answer);
-    p->handler(p->ctx, d->which, request, len, &p->answer);
     if (p->answer.failed) {
         text_clear(&p->answer);
         text_printf(&p->answer, "error memory: the answer is too large\n");
@@ -67,6 +67,17 @@ static void answer_to(struct door *d, const void *request, size_t len)
     /* SC_EAGAIN: the one who asked has gone. */
     if (bus_send(d->bus, p->answer.data, p->answer.len) == SC_ESYS)
         complain(p, "cannot answer", doors[d->which].name);
+}
+
+/* false: the answer is open. A REP socket forgets who asked when it takes the next request, so none is taken. */
+static bool answer_to(struct door *d, const void *request, size_t len)
+{
+    struct ports *p = d->ports;
+    text_clear(&p->answer);
+    bool known = p->handler(p->ctx, d->which, request, len, &p->answer);
+    if (known)
+        send_answer(d);
+    return known;
 }
 
 static void on_message(void *ctx)
@@ -82,12 +93,31 @@ static void on_message(void *ctx)
                 complain(p, "cannot receive", doors[d->which].name);
             return;
         }
+        bool open = false;
         if (doors[d->which].kind == BUS_REP)
-            answer_to(d, bytes, len);
+            open = !answer_to(d, bytes, len);
         else
-            p->handler(p->ctx, d->which, bytes, len, NULL);
+            (void)p->handler(p->ctx, d->which, bytes, len, NULL);
         bus_free(bytes);
+        if (open) {
+            evsource_remove(d->source);
+            d->source = NULL;
+            return;
+        }
     }
+}
+
+void ports_answer_later(struct ports *p, enum ports_door door, const char *line)
+{
+    struct door *d = &p->door[door];
+    if (d->source)
+        return;
+    text_clear(&p->answer);
+    text_printf(&p->answer, "%s", line);
+    send_answer(d);
+    d->source = evloop_on_readable(p->loop, bus_fd(d->bus), on_message, d);
+    if (!d->source)
+        log_fatal(EXIT_TEMPFAIL, "cannot listen again: out of memory socket=%s", doors[door].name);
 }
 
 static int too_long(char error[BUS_ERROR])
@@ -137,6 +167,7 @@ struct ports *ports_new(struct evloop *loop, const char *rundir, unsigned shards
     struct ports *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
+    p->loop = loop;
     p->shards = shards;
     p->handler = handler;
     p->ctx = ctx;

@@ -5,6 +5,7 @@
 #ifndef HUB_PORTS_H
 #define HUB_PORTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "dispatcher/hub/text.h"
@@ -16,13 +17,17 @@ struct ports;
 /* Where a message came in. */
 enum ports_door { PORTS_CTL, PORTS_INJECT, PORTS_REPLAY, PORTS_DOORS };
 
-/* Takes one message; answer is to be filled, and is NULL for inject.sock. */
-typedef void ports_handler(void *ctx, enum ports_door door, const void *request, size_t len, struct text *answer);
+/* Takes one message; answer is to be filled, and is NULL for inject.sock. false: it is not known yet and comes by
+ * ports_answer_later; until then nothing more is read at that door. */
+typedef bool ports_handler(void *ctx, enum ports_door door, const void *request, size_t len, struct text *answer);
 
 /* Binds everything; makes the directory bus/ if it is not there. NULL on failure with a text in error. */
 struct ports *ports_new(struct evloop *loop, const char *rundir, unsigned shards, ports_handler *handler, void *ctx,
                         char error[BUS_ERROR]);
 void ports_free(struct ports *p); /* NULL is fine */
+
+/* The answer that a handler at that door left open. Nothing happens if none is. */
+void ports_answer_later(struct ports *p, enum ports_door door, const char *line);
 
 /* Sends a page to the shard's subscribers. Never blocks; what cannot be sent is lost, and logged. */
 void ports_send(struct ports *p, unsigned shard, const void *bytes, size_t len);

@@ -31,8 +31,6 @@ struct child {
     int failure_status;
     uint64_t progress;          /* last value seen */
     struct mono progress_since; /* when it last moved */
-    uint64_t beat;              /* the same of the heartbeat, for people */
-    struct mono beat_since;
 };
 
 /* "shard[3]", "hub". Returns out. */

@@ -63,6 +63,7 @@ static void died(struct child *c, int wait_status)
     struct family *f = c->family;
     char name[CHILD_NAME], how[SPAWN_DEATH_TEXT];
     enum slot_death death = slot_death_of(&c->slot, wait_status);
+    bool asked_to_go = c->slot.state == SLOT_LEAVING;
     child_name(c, name);
     for (int i = 0; i < LAST_MESSAGES && c->on_message; i++)
         messages_take(c); /* its last words */
@@ -74,8 +75,11 @@ static void died(struct child *c, int wait_status)
     int64_t delay = slot_exited(&c->slot, death, again && !fatal, family_now(f));
     if (delay >= 0) {
         counter_add(gauges_restarts(c), 1);
-        log_warn("child died child=%s how=\"%s\"%s%s restart_in=%lldms", name, how, c->failure[0] ? " why=" : "",
-                 c->failure, (long long)(delay / NS_PER_MS));
+        if (asked_to_go && death == DEATH_DONE)
+            log_debug("child left child=%s", name);
+        else
+            log_warn("child died child=%s how=\"%s\"%s%s restart_in=%lldms", name, how, c->failure[0] ? " why=" : "",
+                     c->failure, (long long)(delay / NS_PER_MS));
     }
     if (fatal && c->kind != CHILD_DISPATCHER) {
         int status = c->failure[0] ? c->failure_status : death == DEATH_CONFIG ? WEXITSTATUS(wait_status) : EXIT_FAILED;

@@ -20,6 +20,19 @@ enum phase {
     PHASE_CLOSING,   /* the hub was told to stop */
 };
 
+/* Who is to be replaced because somebody asked (rollout.h). */
+struct rollout_entry {
+    struct child *child;
+    enum proto_type how;
+    bool told;
+    uint32_t generation; /* of the one that was told */
+};
+struct rollout {
+    struct rollout_entry entry[SHARDS_MAX + 2];
+    unsigned next, count;
+    struct mono not_before;
+};
+
 struct family {
     const struct config *config;
     const struct memory *memory;
@@ -34,6 +47,7 @@ struct family {
     struct child hub, dispatcher, shard[SHARDS_MAX];
     struct proto_fd kept[8]; /* what the hub wants its successor to have */
     unsigned kept_count;
+    struct rollout rollout;
     enum phase phase;
     struct mono phase_since;
     struct mono last_look; /* of watch_children */

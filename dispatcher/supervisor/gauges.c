@@ -5,40 +5,23 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Notes when a heartbeat last moved, so that its age can be told; only while somebody is there to move it. */
-static void look_at_beat(struct child *c, uint64_t beat, struct mono now)
-{
-    if (beat != c->beat || !child_there(c))
-        c->beat_since = now;
-    c->beat = beat;
-}
-
-static bool set_process(const struct child *c, counter *up, counter *pid, counter *generation, counter *beat)
+static bool set_process(const struct child *c, counter *up, counter *pid)
 {
     bool ready = c->slot.state == SLOT_READY;
     counter_set(up, ready);
     counter_set(pid, (uint64_t)c->pid);
-    counter_set(generation, c->slot.generation);
-    counter_set(beat, (uint64_t)c->beat_since.ns);
     return ready;
 }
 
 void gauges_set(struct family *f)
 {
     struct supervisor_page *p = f->memory->supervisor;
-    struct mono now = family_now(f);
-    /* relaxed: numbers for people */
-    look_at_beat(&f->hub, atomic_load_explicit(&f->memory->hub->heartbeat, memory_order_relaxed), now);
-    look_at_beat(&f->dispatcher, atomic_load_explicit(&f->memory->dispatcher->heartbeat, memory_order_relaxed), now);
-    bool ready = set_process(&f->hub, &p->up_hub, &p->pid_hub, &p->generation_hub, &p->beat_hub);
-    ready &= set_process(&f->dispatcher, &p->up_dispatcher, &p->pid_dispatcher, &p->generation_dispatcher,
-                         &p->beat_dispatcher);
-    for (unsigned i = 0; i < f->memory->shards; i++) {
-        struct child *c = &f->shard[i];
-        look_at_beat(c, atomic_load_explicit(&f->memory->shard[i]->heartbeat, memory_order_relaxed), now);
-        ready &= set_process(c, &p->up_shard[i], &p->pid_shard[i], &p->generation_shard[i], &p->beat_shard[i]);
-    }
-    counter_set(&p->ready, ready && f->phase == PHASE_RUNNING);
+    bool ready = f->phase == PHASE_RUNNING;
+    ready &= set_process(&f->hub, &p->up_hub, &p->pid_hub);
+    ready &= set_process(&f->dispatcher, &p->up_dispatcher, &p->pid_dispatcher);
+    for (unsigned i = 0; i < f->memory->shards; i++)
+        ready &= set_process(&f->shard[i], &p->up_shard[i], &p->pid_shard[i]);
+    counter_set(&p->ready, ready);
     counter_set(&p->draining, f->phase >= PHASE_DRAINING);
 }
 

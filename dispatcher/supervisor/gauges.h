@@ -5,7 +5,7 @@
 
 #include "dispatcher/supervisor/family.h"
 
-/* Writes states, pids, generations and heartbeats of all children. */
+/* Writes states and pids of all children. */
 void gauges_set(struct family *f);
 
 /* The counter of a child's restarts. */

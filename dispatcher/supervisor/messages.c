@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dispatcher/supervisor/commands.h"
 #include "dispatcher/supervisor/family.h"
 #include "dispatcher/supervisor/notify.h"
 #include "shared/log.h"
@@ -70,6 +71,14 @@ static void on_failed(struct child *c, const struct proto_msg *msg)
     c->failure_status = (int)msg->value;
 }
 
+static void answer(struct child *hub, const struct proto_msg *question)
+{
+    struct proto_msg msg = {.type = PROTO_ANSWER, .generation = hub->slot.generation, .value = question->value};
+    commands_run(hub->family, question->text, msg.text);
+    if (proto_send(hub->sock, &msg, NULL) != SC_OK)
+        log_warn("an answer did not reach the hub command=\"%.40s\"", msg.text);
+}
+
 static void handle(struct child *c, const struct proto_msg *msg, int *fds)
 {
     struct family *f = c->family;
@@ -99,6 +108,10 @@ static void handle(struct child *c, const struct proto_msg *msg, int *fds)
             slot_killed(&shard->slot);
             child_kill(shard);
         }
+        break;
+    case PROTO_ASK:
+        if (c->kind == CHILD_HUB)
+            answer(c, msg);
         break;
     default:
         log_warn("unexpected message child=%s type=%u", child_name(c, name), msg->type);

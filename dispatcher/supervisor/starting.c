@@ -47,7 +47,7 @@ void starting_spawn(struct child *c)
     c->stop_sent = false;
     c->failure[0] = '\0';
     slot_spawned(&c->slot, family_now(f));
-    c->progress_since = c->beat_since = family_now(f);
+    c->progress_since = family_now(f);
     list_of(c, &list);
     int err = attach_send(c->sock, c->index, c->slot.generation, &list);
     c->on_message = evloop_on_readable(f->loop, c->sock, f->on_message, c);

@@ -3,6 +3,7 @@
 #include "dispatcher/supervisor/stopping.h"
 
 #include "dispatcher/supervisor/notify.h"
+#include "shared/log.h"
 
 static void close_hub(struct family *f)
 {
@@ -48,6 +49,14 @@ void stopping_stop(struct family *f, int64_t wait_ms)
     }
     if (f->phase < PHASE_FINISHING)
         stopping_finish_shards(f);
+}
+
+void stopping_ask(struct family *f)
+{
+    f->stops++;
+    if (f->stops == 1)
+        log_info("stopping grace=%lldms", (long long)(f->config->sigtermwait_ns / NS_PER_MS));
+    stopping_stop(f, f->stops == 1 ? f->config->sigtermwait_ns / NS_PER_MS : 0);
 }
 
 void stopping_give_up(struct family *f)

@@ -10,6 +10,9 @@
 /* Ends the family. wait_ms: how long the dispatcher is to go on. A second call with 0 ends the wait. */
 void stopping_stop(struct family *f, int64_t wait_ms);
 
+/* What a person or a service manager wants: the first time the end after the grace of sigtermwait, then at once. */
+void stopping_ask(struct family *f);
+
 /* The dispatcher is gone for good: tells the shards, and the hub once all of them have ended. Call it again whenever a
  * shard has ended. */
 void stopping_finish_shards(struct family *f);

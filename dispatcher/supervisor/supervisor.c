@@ -11,6 +11,7 @@
 #include "dispatcher/supervisor/messages.h"
 #include "dispatcher/supervisor/notify.h"
 #include "dispatcher/supervisor/resident.h"
+#include "dispatcher/supervisor/rollout.h"
 #include "dispatcher/supervisor/starting.h"
 #include "dispatcher/supervisor/stopping.h"
 #include "dispatcher/supervisor/turn.h"
@@ -22,11 +23,7 @@
 
 static void on_signal(void *ctx)
 {
-    struct family *f = ctx;
-    f->stops++;
-    if (f->stops == 1)
-        log_info("stopping grace=%lldms", (long long)(f->config->sigtermwait_ns / NS_PER_MS));
-    stopping_stop(f, f->stops == 1 ? f->config->sigtermwait_ns / NS_PER_MS : 0);
+    stopping_ask(ctx);
 }
 
 /* ---- the clock ---- */
@@ -101,6 +98,7 @@ static void on_tick(void *ctx)
     evloop_timer_set(f->timer, TICK_NS);
     reap_all(f); /* where there are no pidfds */
     tick_slots(f, now);
+    rollout_step(f, now);
     watch_children(f, now);
     for (unsigned i = 0; i < f->memory->shards; i++) /* one that left early, and only then got work */
         if (f->shard[i].slot.state == SLOT_ENDED && f->phase <= PHASE_FINISHING &&

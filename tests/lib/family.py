@@ -163,6 +163,28 @@ class Family:
         """Sum of a metric over its labels."""
         return sum(v for k, v in self.metrics().items() if k == name or k.startswith(name + "{"))
 
+    def ctl(self, command, timeout=10):
+        """The answer of ctl.sock to one line, as nanocat gets it."""
+        done = subprocess.run(["nanocat", "--req", "--connect", f"ipc://{self.rundir}/ctl.sock", "--raw",
+                               "--recv-timeout", str(timeout), "--send-timeout", str(timeout), "-D", command],
+                              capture_output=True, timeout=timeout + 20, check=False)
+        assert done.returncode == 0, (command, done.stderr)
+        return done.stdout.decode()
+
+    def status(self):
+        return json.loads(self.ctl("status"))
+
+    def settled(self, timeout=60):
+        """Waits until nothing is left to be restarted and everything is up."""
+        def asked():
+            try:
+                status = self.status()
+            except (AssertionError, ValueError):  # the hub itself may be between two lives
+                return False
+            return status["restarting"] == 0 and status["ready"]
+        self.until(asked, "all restarts are over", timeout)
+        return self
+
     def children(self):
         """{program name: [pid, ...]} of the supervisor's children."""
         out = {}

@@ -584,6 +584,68 @@ static void destroy_feed_outlives_a_hub(void **state)
     assert_int_equal(stop_hub(), 0);
 }
 
+/* Takes the command that the hub brings. */
+static void be_asked(struct proto_msg *m)
+{
+    int fds[PROTO_FDS_PER_MSG];
+    struct pollfd p = {.fd = w.attach, .events = POLLIN};
+    do {
+        assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+        assert_int_equal(proto_recv(w.attach, m, fds), SC_OK);
+        for (unsigned i = 0; i < m->fd_count; i++)
+            (void)close(fds[i]);
+    } while (m->type != PROTO_ASK); /* it may have something to keep */
+    m->fd_count = 0;
+}
+
+static void give_answer(struct proto_msg m, int64_t number, const char *text)
+{
+    m.type = PROTO_ANSWER;
+    m.value = number;
+    memset(m.text, 0, sizeof m.text);
+    strcpy(m.text, text);
+    assert_int_equal(proto_send(w.attach, &m, NULL), SC_OK);
+}
+
+/* A command for the supervisor: its answer reaches the one who asked; while it is open everything else goes on, the
+ * next one on ctl.sock waits, and a supervisor that says nothing is not waited for without end. */
+static void commands_for_the_supervisor(void **state)
+{
+    (void)state;
+    struct proto_msg m;
+    void *bytes;
+    size_t len;
+    start_hub();
+    struct bus *first = dial(BUS_REQ, "ctl.sock");
+    assert_int_equal(bus_send(first, "restart 1", 9), SC_OK);
+    be_asked(&m);
+    assert_string_equal(m.text, "restart 1");
+    starts(ask_at("bus/replay.sock", "replay 0 0 0"), ""); /* answered, whatever it says */
+    struct bus *second = dial(BUS_REQ, "ctl.sock");
+    assert_int_equal(bus_send(second, "status", 6), SC_OK);
+    give_answer(m, m.value + 1, "ok to another question");
+    give_answer(m, m.value, "ok restarting shard[1] generation=5");
+    assert_int_equal(bus_recv_wait(first, WAIT_MS, &bytes, &len), SC_OK);
+    assert_memory_equal(bytes, "ok restarting shard[1] generation=5", len);
+    assert_int_equal(len, 35);
+    bus_free(bytes);
+    assert_int_equal(bus_recv_wait(second, WAIT_MS, &bytes, &len), SC_OK);
+    assert_memory_equal(bytes, "{\"version\"", 10);
+    bus_free(bytes);
+    assert_int_equal(bus_send(first, "drain", 5), SC_OK);
+    be_asked(&m);
+    assert_int_equal(bus_recv_wait(first, WAIT_MS, &bytes, &len), SC_OK); /* from the hub itself */
+    assert_memory_equal(bytes, "error timeout: ", 15);
+    bus_free(bytes);
+    give_answer(m, m.value, "ok too late");
+    starts(ask("status"), "{\"version\"");
+    bus_close(first);
+    bus_close(second);
+    m = (struct proto_msg){.type = PROTO_LEAVE, .generation = w.generation};
+    assert_int_equal(proto_send(w.attach, &m, NULL), SC_OK);
+    assert_int_equal(reap(), 0);
+}
+
 static void garbage_on_ctl(void **state)
 {
     (void)state;
@@ -673,6 +735,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(event_socket, set_up, tear_down),
         cmocka_unit_test_setup_teardown(event_socket_outlives_a_hub, set_up, tear_down),
         cmocka_unit_test_setup_teardown(destroy_feed_outlives_a_hub, set_up, tear_down),
+
+        cmocka_unit_test_setup_teardown(commands_for_the_supervisor, set_up, tear_down),
         cmocka_unit_test_setup_teardown(garbage_on_ctl, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nanocat_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(says_why_it_cannot, set_up, tear_down),

@@ -74,6 +74,16 @@ static void say_status(void *ctx, bool table, struct text *out)
     text_printf(out, table ? "fine\n" : "{\"ready\":true}\n");
 }
 
+static char asked[80];
+static bool deaf;
+
+static bool take_ask(void *ctx, const char *command)
+{
+    (void)ctx;
+    (void)snprintf(asked, sizeof asked, "%s", command);
+    return !deaf;
+}
+
 static int set_up(void **state)
 {
     static struct fixture f;
@@ -87,7 +97,7 @@ static int set_up(void **state)
     f.journal = journal_open(memory, sizeof memory, SHARDS, EPOCH, &origin);
     struct publish_setup setup = {f.journal, &key, SHARDS, &counters, take, note, NULL};
     f.publish = publish_new(&setup);
-    f.control = (struct control){f.publish, f.journal, SHARDS, 60 * NS_PER_SEC, &counters, say_status, NULL};
+    f.control = (struct control){f.publish, f.journal, SHARDS, 60 * NS_PER_SEC, &counters, say_status, take_ask, NULL};
     *state = &f;
     return f.journal && f.publish ? 0 : -1;
 }
@@ -327,6 +337,30 @@ static void control_usage(void **state)
     starts(ask(f, " status \r\n"), "{\"ready\":true}");
 }
 
+/* The supervisor's commands go to it as they are, and the answer is its own. */
+static void commands_of_the_supervisor(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const lines[] = {"restart 3", "drain", " restart all\r\n"};
+    static const char *const as[] = {"restart 3", "drain", "restart all"};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        text_clear(&f->answer);
+        assert_false(control_answer(&f->control, lines[i], strlen(lines[i]), noon, &f->answer));
+        assert_int_equal(f->answer.len, 0);
+        assert_string_equal(asked, as[i]);
+    }
+    deaf = true;
+    starts(ask(f, "restart 3"), "error busy: ");
+    deaf = false;
+    asked[0] = '\0';
+    char large[100] = "restart ";
+    memset(large + 8, 'x', sizeof large - 8);
+    starts(ask_bytes(f, large, sizeof large), "error usage: ");
+    starts(ask(f, "restart 3\nrestart 4"), "error usage: ");
+    assert_true(control_answer(&f->control, "restart 3", 9, noon, NULL)); /* inject.sock takes events only */
+    assert_string_equal(asked, "");
+}
+
 static void replay(void **state)
 {
     struct fixture *f = *state;
@@ -390,6 +424,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(control_events, set_up, tear_down),
         cmocka_unit_test_setup_teardown(control_inject_has_no_answer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(control_usage, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(commands_of_the_supervisor, set_up, tear_down),
         cmocka_unit_test_setup_teardown(replay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(control_answers_are_bounded, set_up, tear_down),
     };
