@@ -172,7 +172,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
 
-.PHONY: test-programs unit stress
+.PHONY: test-programs unit valgrind stress
 ifeq ($(AS_CALLER),)
 test-programs: $(unit_bin) $(stress_bin) $(chaos_bin) $(fuzz_bin)
 else
@@ -182,6 +182,8 @@ endif
 
 unit: $(unit_bin) ## Build and run the unit tests
 	@for t in $(unit_bin); do $$t || exit 1; done
+valgrind: deps-test $(unit_bin) ## Build and run the unit tests under valgrind
+	@$(RUN_TESTS) --jobs 2 valgrind
 stress: $(stress_bin) ## Build and run the stress programs
 	@for t in $(stress_bin); do $$t || exit 1; done
 

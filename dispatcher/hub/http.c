@@ -15,6 +15,7 @@
 #include <event2/http.h>
 #include <event2/listener.h>
 #include <event2/util.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -140,7 +141,11 @@ static void on_accept_error(struct evconnlistener *listener, void *ctx)
 static void answer(struct evhttp_request *request, int status, const char *type, struct text *body)
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
-    if (body->failed || evbuffer_add(evhttp_request_get_output_buffer(request), body->data, body->len) != 0) {
+    bool head = evhttp_request_get_command(request) == EVHTTP_REQ_HEAD;
+    char length[24];
+    (void)snprintf(length, sizeof length, "%zu", body->len);
+    if (body->failed || evhttp_add_header(headers, "Content-Length", length) != 0 ||
+        (!head && evbuffer_add(evhttp_request_get_output_buffer(request), body->data, body->len) != 0)) {
         evhttp_send_error(request, HTTP_INTERNAL, NULL);
         return;
     }
@@ -149,7 +154,7 @@ static void answer(struct evhttp_request *request, int status, const char *type,
     (void)evhttp_add_header(headers, "Cache-Control", "no-store");
     (void)evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
     if (status == HTTP_BADMETHOD)
-        (void)evhttp_add_header(headers, "Allow", "GET");
+        (void)evhttp_add_header(headers, "Allow", "GET, HEAD");
     evhttp_send_reply(request, status, NULL, NULL);
 }
 
@@ -160,10 +165,10 @@ static void on_request(struct evhttp_request *request, void *ctx)
     const char *type = "text/plain; charset=utf-8";
     int status = HTTP_BADMETHOD;
     evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_closed, h);
-    if (evhttp_request_get_command(request) == EVHTTP_REQ_GET)
+    if (evhttp_request_get_command(request) & (EVHTTP_REQ_GET | EVHTTP_REQ_HEAD))
         status = h->handler(h->ctx, evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request)), &body, &type);
     if (status == HTTP_BADMETHOD)
-        text_printf(&body, "only GET is served\n");
+        text_printf(&body, "only GET and HEAD are served\n");
     else if (status == HTTP_NOTFOUND && body.len == 0)
         text_printf(&body, "not found\n");
     answer(request, status, type, &body);

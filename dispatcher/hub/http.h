@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The HTTP server for scrapers and people, libevent's evhttp behind one door: GET, one request per connection. Bounded
- * in every direction: 4 KiB of head, no body, 8 connections, 5 seconds from accept to close. */
+ * The HTTP server for scrapers and people, libevent's evhttp behind one door: GET and HEAD, one request per connection.
+ * Bounded in every direction: 4 KiB of head, no body, 8 connections, 5 seconds from accept to close. */
 #ifndef HUB_HTTP_H
 #define HUB_HTTP_H
 

@@ -102,6 +102,7 @@ class Metrics(unittest.TestCase):
         self.assertIn(self.run_.get("/metrics", "POST")[0], (400, 405, 501))
         self.assertIn(self.run_.get("/metrics", "DELETE")[0], (400, 405, 501))
         self.assertEqual(self.run_.get("/metrics")[0], 200)
+        self.assertEqual(self.run_.get("/metrics", "HEAD"), (200, ""))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The test runner: unit, stress and chaos programs, fuzz seeds, integration tests, guards; one total at the end.
 
-    run_tests.py [--build DIR] [--only NAME] [--jobs N] unit|stress|fuzz|chaos|integration|guards ...
+    run_tests.py [--build DIR] [--only NAME] [--jobs N] unit|valgrind|stress|fuzz|chaos|integration|guards ...
 
 Every program and every test has a time limit. The output of what failed is printed in full; skips are listed by
 reason; the last line is `N passed, N failed, N skipped`. Exit 1 if anything failed or if nothing ran.
@@ -57,14 +57,21 @@ def ending(status):
     return f"exited with status {status}"
 
 
+VALGRIND = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite",
+            "--child-silent-after-fork=yes"]
+NOT_UNDER_VALGRIND = {  # unit programs
+    "test_crash": "not under valgrind: its thousands of deaths and adoptions take minutes there",
+    "test_sandbox": "not under valgrind: it makes system calls of its own in the name of a process behind a filter",
+}
+
 CMOCKA = re.compile(r"^\[\s+(OK|FAILED|SKIPPED|ERROR)\s+\] (\w+)\s*$", re.M)
 
 
-def run_program(path, env):
+def run_program(path, env, under=()):
     """A cmocka program counts as many tests as it reports; another one counts as one, passed if it exits with 0."""
     name = str(path.relative_to(env["BUILD_TESTS"]))
     began = time.monotonic()
-    status, output = run([str(path)], PROGRAM_TIMEOUT, env)
+    status, output = run([*under, str(path)], PROGRAM_TIMEOUT, env)
     seconds = time.monotonic() - began
     outcomes = []
     announced = sum(int(n) for n in re.findall(r"^\[==========\] Running (\d+) test", output, re.M))
@@ -85,6 +92,13 @@ def run_program(path, env):
     elif len(outcomes) < announced and status == 0:
         outcomes.append(Outcome(name, "failed", f"announced {announced} tests, reported {len(outcomes)}\n{output}"))
     return [o._replace(seconds=seconds) for o in outcomes]
+
+
+def run_valgrind(path, env):
+    name = str(path.relative_to(env["BUILD_TESTS"]))
+    if path.name in NOT_UNDER_VALGRIND:
+        return [Outcome(name, "skipped", NOT_UNDER_VALGRIND[path.name])]
+    return run_program(path, env, VALGRIND)
 
 
 def run_python(path, env, selection):
@@ -129,7 +143,8 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("-v", "--verbose", action="store_true")
-    parser.add_argument("what", nargs="+", choices=["unit", "stress", "fuzz", "chaos", "integration", "guards"])
+    parser.add_argument("what", nargs="+", choices=["unit", "valgrind", "stress", "fuzz", "chaos", "integration",
+                                                         "guards"])
     args = parser.parse_args()
     build = (ROOT / args.build).resolve()
     env = dict(os.environ, SHARDCAP_BIN=str(build / "bin"), BUILD_TESTS=str(build / "tests"), PYTHONUNBUFFERED="1",
@@ -140,13 +155,15 @@ def main():
     jobs = []
     missing = []
     for what in args.what:
-        if what in ("unit", "stress", "fuzz", "chaos"):
-            for source in sorted((ROOT / "tests" / what).rglob("fuzz_*.c" if what == "fuzz" else "*.c")):
+        if what in ("unit", "valgrind", "stress", "fuzz", "chaos"):
+            folder = "unit" if what == "valgrind" else what
+            runner = run_valgrind if what == "valgrind" else run_program
+            for source in sorted((ROOT / "tests" / folder).rglob("fuzz_*.c" if what == "fuzz" else "*.c")):
                 program = build / "tests" / source.relative_to(ROOT / "tests").with_suffix("")
                 program = program.with_name(program.name.removeprefix("fuzz_"))
                 if not only or only in source.stem:
                     if program.exists():
-                        jobs.append((str(source.relative_to(ROOT)), lambda p=program: run_program(p, env)))
+                        jobs.append((str(source.relative_to(ROOT)), lambda p=program, r=runner: r(p, env)))
                     else:
                         missing.append(Outcome(str(program), "failed", "was not built"))
         if what in ("chaos", "integration", "guards"):
