@@ -15,6 +15,7 @@
 
 #define PAGE 4096u
 #define BLOCKS_PER_PAGE (PAGE / ARENA_BLOCK)
+#define AHEAD_BLOCKS 256u /* taken from the system at once: a page fault each would cost three times as much */
 #define BLOCK_COST (ARENA_BLOCK + 2 * sizeof(uint32_t))
 
 static void in_order(void)
@@ -90,6 +91,7 @@ struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct sh
     a->head = head;
     a->flows = (struct flow *)(void *)((uint8_t *)map + g.flows_off);
     a->owners = (uint32_t *)(void *)((uint8_t *)map + g.owners_off);
+    a->view = (struct arena_view){.flows = a->flows, .state = &head->state, .flow_limit = g.flow_limit};
     a->nexts = (uint32_t *)(void *)((uint8_t *)map + g.nexts_off);
     a->blocks = (uint8_t *)map + g.blocks_off;
     a->free_block = ARENA_NONE;
@@ -112,11 +114,6 @@ void arena_close(struct arena *a)
     if (a->trimmed != MAP_FAILED)
         munmap(a->trimmed, trimmed_bytes(&a->g));
     free(a);
-}
-
-const struct arena_state *arena_state(const struct arena *a)
-{
-    return &a->head->state;
 }
 
 void arena_set_applied(struct arena *a, unsigned dispatcher, struct arena_applied applied, int64_t clock_ns)
@@ -185,18 +182,16 @@ uint32_t arena_blocks_left(const struct arena *a)
     return a->free_blocks + fresh_blocks(a);
 }
 
-const struct flow *arena_flow(const struct arena *a, uint32_t idx)
+void arena_no_flow(uint32_t idx)
 {
-    if (idx >= a->g.flow_limit)
-        log_panic("arena: flow=%u", idx);
-    return &a->flows[idx];
+    log_panic("arena: flow=%u", idx);
 }
 
 void arena_prefetch_slot(const struct arena *a, uint32_t idx)
 {
     const char *p = (const char *)&a->flows[idx < a->g.flow_limit ? idx : 0];
-    for (unsigned i = 0; i < sizeof(struct flow); i += 64)
-        __builtin_prefetch(p + i, 1);
+    __builtin_prefetch(p, 1);
+    __builtin_prefetch(p + FLOW_HOT_BYTES, 0); /* the key */
 }
 
 void arena_prefetch_tail(const struct arena *a, uint32_t idx)
@@ -243,7 +238,9 @@ void arena_flow_return(struct arena *a, uint32_t idx)
 void arena_redo_apply(struct arena *a)
 {
     const struct arena_redo *r = &a->head->redo;
-    if (r->flow != ARENA_NONE)
+    if (r->flow != ARENA_NONE && r->hot == 1)
+        memcpy(&a->flows[r->flow], &r->image, FLOW_HOT_BYTES);
+    else if (r->flow != ARENA_NONE)
         a->flows[r->flow] = r->image;
     for (unsigned i = 0; i < r->counter_count; i++)
         counter_set(&a->counters[r->counters[i].index], r->counters[i].value);
@@ -262,9 +259,12 @@ void arena_commit(struct arena *a, const struct arena_change *change)
     r->valid = 0;
     in_order();
     r->flow = change->flow;
-    if (change->flow != ARENA_NONE)
+    r->hot = change->hot;
+    if (change->flow != ARENA_NONE && change->hot)
+        memcpy(&r->image, &change->image, FLOW_HOT_BYTES);
+    else if (change->flow != ARENA_NONE)
         r->image = change->image;
-    r->counter_count = change->counter_count;
+    r->counter_count = (uint16_t)change->counter_count;
     for (unsigned i = 0; i < change->counter_count; i++)
         r->counters[i] = change->counters[i];
     r->next = a->next;
@@ -277,6 +277,15 @@ void arena_commit(struct arena *a, const struct arena_change *change)
 
 /* ---- blocks ---- */
 
+/* The pages of fresh blocks. What is refused, or an old kernel does not know, comes with a page fault instead. */
+static void fetch_ahead(const struct arena *a, uint32_t block)
+{
+    uint32_t left = a->g.block_limit - block;
+    if (block % AHEAD_BLOCKS == 0)
+        (void)madvise(a->blocks + (size_t)block * ARENA_BLOCK,
+                      (size_t)(left < AHEAD_BLOCKS ? left : AHEAD_BLOCKS) * ARENA_BLOCK, MADV_POPULATE_WRITE);
+}
+
 /* A block with owner word set; ARENA_NONE if none is left. */
 static uint32_t block_take(struct arena *a, uint32_t idx)
 {
@@ -288,6 +297,7 @@ static uint32_t block_take(struct arena *a, uint32_t idx)
         if (fresh_blocks(a) == 0)
             return ARENA_NONE;
         block = a->head->block_top++;
+        fetch_ahead(a, block);
     }
     a->owners[block] = idx + 1;
     uint32_t page = block / BLOCKS_PER_PAGE;

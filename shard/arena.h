@@ -23,7 +23,7 @@
 #include "shared/flowkey.h"
 #include "shared/uuid.h"
 
-#define ARENA_LAYOUT 2
+#define ARENA_LAYOUT 3
 #define ARENA_NONE UINT32_MAX
 #define ARENA_BLOCK 256u
 #define ARENA_DISPATCHERS 8
@@ -36,35 +36,38 @@ enum flow_stage {
     FLOW_WRITTEN,  /* whole and closed in staging under its final staged name; only the rename is missing */
 };
 
-/* One flow (one generation of a key). The slot in the arena is only ever written by arena_commit. */
+/* One flow (one generation of a key). The slot in the arena is only ever written by arena_commit.
+ * The first FLOW_HOT_BYTES are all that a further packet of the flow changes, or reads beside the key. */
 struct flow {
+    uint64_t total;     /* raw bytes committed: classic pcap header and records */
+    uint64_t packets;   /* records in them */
+    uint64_t raw_base;  /* stream offset of raw_head's first byte, a multiple of ARENA_BLOCK */
+    uint64_t sealed;    /* raw bytes that are in `packed` or in the file already; raw_base <= sealed <= total */
+    int64_t last_clock; /* struct instant of the last activity */
+    uint32_t raw_head, raw_tail; /* blocks of [raw_base, total); ARENA_NONE when there is none */
+    uint32_t name;               /* block with a struct flow_name, or ARENA_NONE while unnamed */
+    uint32_t generation;         /* moves each time the slot is used anew */
+    uint16_t hdr_len;            /* header length of the flow: bytes kept of each record */
+    uint16_t linktype;
+    uint8_t stage; /* enum flow_stage */
+    uint8_t saver; /* enum saver_state: the label under which metrics count it */
+    uint8_t wire;  /* FLOW_WIRE_ bits */
+    uint8_t flags; /* FLOW_FINISHED, the rest is the policy's */
+
     struct flowkey key;
-    uint64_t total;       /* raw bytes committed: classic pcap header and records */
-    uint64_t packets;     /* records in them */
-    uint64_t raw_base;    /* stream offset of raw_head's first byte, a multiple of ARENA_BLOCK */
-    uint64_t sealed;      /* raw bytes that are in `packed` or in the file already; raw_base <= sealed <= total */
+    int64_t first_clock;  /* struct instant of the first packet */
+    int64_t first_ns;     /* struct wall of the first packet */
+    uint32_t syn_seq;     /* sequence number of the SYN that opened it, if FLOW_WIRE_SYN */
+    uint32_t birth;       /* for the policy: orders the generations of a key, modulo 2^32 */
     uint64_t packed_len;  /* bytes that sealing has produced so far */
     uint64_t packed_base; /* of these, written to the file and freed (stream mode); a multiple of ARENA_BLOCK */
-    uint32_t raw_head, raw_tail;       /* blocks of [raw_base, total); ARENA_NONE when there is none */
     uint32_t packed_head, packed_tail; /* blocks of [packed_base, packed_len) */
     uint32_t crc;                      /* crc32 of [0, sealed) */
-    uint32_t name;                     /* block with a struct flow_name, or ARENA_NONE while unnamed */
-    int64_t first_ns;                  /* struct wall of the first packet */
-    int64_t first_clock;               /* struct instant of the first packet */
-    int64_t last_clock;                /* struct instant of the last activity */
-    uint32_t generation;               /* moves each time the slot is used anew */
-    uint32_t syn_seq;                  /* sequence number of the SYN that opened it, if FLOW_WIRE_SYN */
-    uint32_t birth;                    /* for the policy: orders the generations of a key, modulo 2^32 */
-    uint16_t hdr_len;                  /* header length of the flow: bytes kept of each record */
-    uint16_t linktype;
-    uint8_t stage;     /* enum flow_stage */
-    uint8_t saver;     /* enum saver_state: the label under which metrics count it */
-    uint8_t wire;      /* FLOW_WIRE_ bits */
-    uint8_t flags;     /* FLOW_FINISHED, the rest is the policy's */
-    uint32_t if_index; /* interface of the first packet */
-    uint8_t zero[32];
+    uint32_t if_index;                 /* interface of the first packet */
 };
-_Static_assert(sizeof(struct flow) == 192, "three cache lines; ARENA_LAYOUT moves with any change");
+#define FLOW_HOT_BYTES 64u
+_Static_assert(offsetof(struct flow, key) == FLOW_HOT_BYTES, "one cache line's worth");
+_Static_assert(sizeof(struct flow) == 160, "ARENA_LAYOUT moves with any change");
 
 enum {
     FLOW_WIRE_SYN = 1, /* a SYN opened it */
@@ -117,6 +120,7 @@ struct arena_counter {
 /* One atomic change. flow ARENA_NONE = only counters and state. */
 struct arena_change {
     uint32_t flow;
+    bool hot; /* the slot changes in its first FLOW_HOT_BYTES only: the rest of the image is not looked at */
     unsigned counter_count;
     struct flow image;
     struct arena_counter counters[ARENA_COUNTERS_PER_COMMIT];
@@ -136,8 +140,6 @@ size_t arena_map_bytes(uint64_t budget);
 struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct shard_counters *c, bool *adopted_r,
                          int *err_r);
 void arena_close(struct arena *a); /* frees the private part; NULL is fine */
-
-const struct arena_state *arena_state(const struct arena *a);
 
 /* Positions that the next arena_commit will store. The caller sets them before the commit of a record. */
 void arena_set_applied(struct arena *a, unsigned dispatcher, struct arena_applied applied, int64_t clock_ns);
@@ -162,8 +164,26 @@ void arena_trim(struct arena *a, uint32_t most);
 uint32_t arena_blocks_left(const struct arena *a);
 #define ARENA_RESERVE 512u
 
+/* What every packet reads of the private handle, first in it, so that the two accessors below are inline. */
+struct arena_view {
+    const struct flow *flows;
+    const struct arena_state *state;
+    uint32_t flow_limit;
+};
+_Noreturn void arena_no_flow(uint32_t idx); /* panics */
+
 /* The committed slot, read-only. idx < arena_flow_limit. */
-const struct flow *arena_flow(const struct arena *a, uint32_t idx);
+static inline const struct flow *arena_flow(const struct arena *a, uint32_t idx)
+{
+    const struct arena_view *v = (const struct arena_view *)(const void *)a;
+    if (idx >= v->flow_limit)
+        arena_no_flow(idx);
+    return &v->flows[idx];
+}
+static inline const struct arena_state *arena_state(const struct arena *a)
+{
+    return ((const struct arena_view *)(const void *)a)->state;
+}
 const struct flow_name *arena_name(const struct arena *a, uint32_t block);
 
 /* Hints that the slot, then (once the slot is near) the place where its next raw bytes go, will be used soon. */

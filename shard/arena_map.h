@@ -26,7 +26,8 @@ struct arena_next {
 struct arena_redo {
     volatile uint64_t valid; /* 1: everything below is whole */
     uint32_t flow;
-    uint32_t counter_count;
+    uint16_t counter_count;
+    uint16_t hot; /* 1: of the image only the first FLOW_HOT_BYTES count */
     struct flow image;
     struct arena_counter counters[ARENA_COUNTERS_PER_COMMIT];
     struct arena_next next;
@@ -42,6 +43,7 @@ struct arena_head {
 };
 
 struct arena {
+    struct arena_view view; /* first: see arena.h */
     struct arena_geometry g;
     uint64_t budget;
     counter *counters; /* struct shard_counters as an array */

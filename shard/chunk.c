@@ -55,11 +55,9 @@ void sealer_free(struct sealer *s)
 
 bool chunk_ripe(const struct sealer *s, const struct flow *f)
 {
-    /* Without compression a chain is as small raw as packed, and costs no copy until the end. */
-    if (s->mode == GZIP_NONE && !s->stream)
-        return false;
     uint64_t raw = f->total - f->sealed;
-    if (raw < CHUNK_FIRST)
+    /* Without compression a chain is as small raw as packed, and costs no copy until the end. */
+    if (raw < CHUNK_FIRST || (s->mode == GZIP_NONE && !s->stream))
         return false;
     if (!s->stream && arena_budget_used(s->a) < arena_budget_limit(s->a) / CHUNK_WIDE_SHARE)
         return raw >= CHUNK_WIDE;

@@ -65,12 +65,16 @@ static uint32_t open_flow(struct consumer *c, const struct packet *p)
     return idx;
 }
 
-static void on_packet(struct consumer *c, const struct taken *t)
+static void on_packet(struct consumer *c, const struct taken *t, struct instant clock)
 {
     struct savers *s = c->savers;
     const struct ring_record *rec = &t->rec;
-    struct packet p = {.rec = rec, .hdr = t->payload, .hash = rec->flow_hash, .applied = t->applied};
-    p.clock = clock_of(c, rec->clock_ns);
+    struct packet p; /* field by field: nothing of it needs to be zero first */
+    p.rec = rec;
+    p.hdr = t->payload;
+    p.hash = rec->flow_hash;
+    p.applied = t->applied;
+    p.clock = clock;
     if (!frame_from_copy(p.hdr, rec->hdr_len, rec->l3_off, rec->l4_off, &p.frame)) {
         savers_drop(s, &p.applied, p.clock, CAUSE_BAD_RECORD, 1);
         return;
@@ -126,7 +130,7 @@ static void on_record(struct consumer *c, const struct taken *t)
     }
     switch (t->rec.kind) {
     case RING_PACKET:
-        on_packet(c, t);
+        on_packet(c, t, clock);
         return;
     case RING_TICK:
         intake_advance(c->intake, clock);
@@ -158,6 +162,7 @@ static void take_batch(struct consumer *c)
         struct taken *t = &c->batch[c->batch_count];
         t->lost = 0;
         err = ring_next(c->ring, &t->rec, &t->payload, &t->lost);
+        flows_prefetch_table(c->savers->flows, t->rec.flow_hash);
         t->applied = (struct arena_applied){
             .position = c->ring->pos, .packets = c->ring->packets, .ring_generation = c->ring->shared->generation};
         if (err == SC_OK)
@@ -165,10 +170,12 @@ static void take_batch(struct consumer *c)
         if (err == SC_OK || (err == SC_EFORMAT && t->lost > 0))
             c->batch_count++;
     }
-    for (unsigned pass = 0; pass < FLOWS_PREFETCH_PASSES; pass++)
-        for (unsigned i = 0; i < c->batch_count; i++)
-            if (c->batch[i].lost == 0 && c->batch[i].rec.kind == RING_PACKET)
-                flows_prefetch(c->savers->flows, c->batch[i].rec.flow_hash, pass);
+    /* Harmless for records of another kind, whose hash is 0. */
+    const struct flows *fs = c->savers->flows;
+    for (unsigned i = 0; i < c->batch_count; i++)
+        c->batch[i].guess = flows_prefetch_slot(fs, c->batch[i].rec.flow_hash);
+    for (unsigned i = 0; i < c->batch_count; i++)
+        flows_prefetch_tail(fs, c->batch[i].guess);
 }
 
 bool consume_batch_done(const struct consumer *c)

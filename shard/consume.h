@@ -19,6 +19,7 @@ struct taken {
     const uint8_t *payload;
     struct arena_applied applied; /* behind it */
     uint64_t lost;                /* > 0: no record, but so many packets that did not check */
+    uint32_t guess;               /* for prefetching only: the slot of its flow, most likely */
 };
 
 struct consumer {

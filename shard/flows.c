@@ -70,11 +70,22 @@ static bool is_unnamed(const struct flow *f)
     return f->stage != FLOW_FREE && f->name == ARENA_NONE && !(f->flags & FLOW_EMPTY);
 }
 
-static void gauges_move(const struct flows *fs, const struct flow *before, const struct flow *after)
+/* What gauges are made of, before a change. */
+struct gauged {
+    uint8_t stage, saver, flags;
+    bool live, unnamed;
+};
+
+static struct gauged gauged_of(const struct flow *f)
+{
+    return (struct gauged){f->stage, f->saver, f->flags, is_live(f), is_unnamed(f)};
+}
+
+static void gauges_move(const struct flows *fs, const struct gauged *before, const struct flow *after)
 {
     struct shard_counters *c = fs->c;
-    gauge_move(&c->flows_live, is_live(before), is_live(after));
-    gauge_move(&c->flows_unnamed, is_unnamed(before), is_unnamed(after));
+    gauge_move(&c->flows_live, before->live, is_live(after));
+    gauge_move(&c->flows_unnamed, before->unnamed, is_unnamed(after));
     if (before->saver == after->saver && before->stage != FLOW_FREE && after->stage != FLOW_FREE)
         return;
     gauge_move(&c->saver_states[before->saver], before->stage != FLOW_FREE, false);
@@ -96,6 +107,7 @@ struct arena_change flows_change(const struct flows *fs, uint32_t idx)
 {
     struct arena_change ch;
     ch.flow = idx;
+    ch.hot = false;
     ch.counter_count = 0;
     ch.image = *arena_flow(fs->arena, idx);
     return ch;
@@ -119,7 +131,12 @@ void flows_count(const struct flows *fs, struct arena_change *change, uint32_t c
 void flows_commit(struct flows *fs, const struct arena_change *change)
 {
     const struct flow *f = arena_flow(fs->arena, change->flow);
-    struct flow before = {.stage = f->stage, .saver = f->saver, .flags = f->flags, .name = f->name};
+    const struct flow *im = &change->image;
+    if (im->stage == f->stage && im->saver == f->saver && im->flags == f->flags && im->name == f->name) {
+        arena_commit(fs->arena, change); /* nearly every packet: no gauge moves */
+        return;
+    }
+    struct gauged before = gauged_of(f);
     arena_commit(fs->arena, change);
     gauges_move(fs, &before, f);
 }
@@ -131,21 +148,25 @@ uint32_t flows_find(const struct flows *fs, uint64_t hash, const struct flowkey 
     return flowtable_find(fs->table, hash, key);
 }
 
-void flows_prefetch(const struct flows *fs, uint64_t hash, unsigned pass)
+void flows_prefetch_table(const struct flows *fs, uint64_t hash)
 {
-    if (pass == 0) {
-        flowtable_prefetch(fs->table, hash);
-        return;
-    }
+    flowtable_prefetch(fs->table, hash);
+}
+
+uint32_t flows_prefetch_slot(const struct flows *fs, uint64_t hash)
+{
     uint32_t idx = flowtable_guess(fs->table, hash);
-    if (idx == ARENA_NONE)
-        return;
-    if (pass == 1) {
+    if (idx != ARENA_NONE) {
         arena_prefetch_slot(fs->arena, idx);
         __builtin_prefetch(&fs->priv[idx], 1);
-    } else {
-        arena_prefetch_tail(fs->arena, idx);
     }
+    return idx;
+}
+
+void flows_prefetch_tail(const struct flows *fs, uint32_t idx)
+{
+    if (idx != ARENA_NONE)
+        arena_prefetch_tail(fs->arena, idx);
 }
 
 static int link_newest(struct flows *fs, uint64_t hash, uint32_t idx, uint32_t older)
@@ -201,7 +222,7 @@ enum flow_list_id flows_waiting_list(const struct flow *f)
 static void free_slot(struct flows *fs, struct arena_change *change)
 {
     uint32_t idx = change->flow;
-    struct flow before = *arena_flow(fs->arena, idx);
+    struct gauged before = gauged_of(arena_flow(fs->arena, idx));
     unlink_generation(fs, idx);
     flows_count(fs, change, ARENA_COUNTER(saver_stops), 1);
     arena_flow_free(fs->arena, idx, change);
@@ -286,7 +307,7 @@ static int by_activity(const void *a, const void *b, void *ctx)
 static int adopt_flow(struct flows *fs, uint32_t idx, const struct siphash_key *secret)
 {
     const struct flow *f = arena_flow(fs->arena, idx);
-    const struct flow none = {0};
+    const struct gauged none = {0};
     uint64_t hash = flowkey_hash(&f->key, secret);
     int err = link_newest(fs, hash, idx, flows_find(fs, hash, &f->key));
     if (err)

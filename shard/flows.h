@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "shard/arena.h"
 #include "shard/flowtable.h"
@@ -72,9 +73,11 @@ void flows_free(struct flows *fs);
 /* The newest generation of the key, or ARENA_NONE. */
 uint32_t flows_find(const struct flows *fs, uint64_t hash, const struct flowkey *key);
 
-/* Brings what a batch of lookups will need into the cache: each pass over the whole batch, pass 0 first. */
-enum { FLOWS_PREFETCH_PASSES = 3 };
-void flows_prefetch(const struct flows *fs, uint64_t hash, unsigned pass);
+/* Bring what a batch of lookups will need into the cache, each over the whole batch before the next: the table, the
+ * slot (returned by its likely number, or ARENA_NONE), the place where its next bytes go. */
+void flows_prefetch_table(const struct flows *fs, uint64_t hash);
+uint32_t flows_prefetch_slot(const struct flows *fs, uint64_t hash);
+void flows_prefetch_tail(const struct flows *fs, uint32_t idx);
 
 /* Commits change (whose flow and image are set) for a slot taken by arena_flow_take, makes it the newest generation of
  * its key, and puts it into ACTIVITY, YOUNG and HALFOPEN or WAITING. SC_OK, or SC_ENOMEM with nothing committed (slot
@@ -101,6 +104,14 @@ void flows_take(struct flows *fs, enum flow_lane lane, uint32_t idx);
 
 /* A change that begins with the committed image of idx. */
 struct arena_change flows_change(const struct flows *fs, uint32_t idx);
+/* The same for a change of the hot part alone: the rest of the image is not set. */
+static inline void flows_change_hot(const struct flows *fs, uint32_t idx, struct arena_change *out)
+{
+    out->flow = idx;
+    out->hot = true;
+    out->counter_count = 0;
+    memcpy(&out->image, arena_flow(fs->arena, idx), FLOW_HOT_BYTES);
+}
 /* Adds n to the counter of that index (ARENA_COUNTER) with this change. The counter must be one that only changes
  * write. A second addition to the same counter joins the first. */
 void flows_count(const struct flows *fs, struct arena_change *change, uint32_t counter_index, uint64_t n);

@@ -16,6 +16,7 @@ int savers_init(struct savers *s)
 {
     s->scratch = malloc(PCAP_HEAD + RECORD_HEAD + FRAME_MAX_CAPLEN);
     s->pressure_at = s->current = ARENA_NONE;
+    savers_room_init(s);
     s->counted = 0;
     s->tick_from = s->tick_to = 0;
     s->sealed = 0;
@@ -40,11 +41,8 @@ void savers_addresses(struct savers *s)
         a->exempt[a->exempt_count++] = st->addresses[i];
 }
 
-/* Nearly all calls are for the same tick, and divisions cost. */
-int64_t saver_tick(struct savers *s, struct instant t)
+int64_t saver_tick_anew(struct savers *s, struct instant t)
 {
-    if (t.ns >= s->tick_from && t.ns < s->tick_to)
-        return s->tick;
     int64_t q = s->config->flowtimeout_ns, n = t.ns / q;
     if (t.ns < 0) /* before 1970 in a savefile: rare enough to be left out of the memory */
         return t.ns % q < 0 ? n - 1 : n;
@@ -270,9 +268,12 @@ void saver_packet(struct savers *s, uint32_t idx, const struct packet *p)
     s->current = idx;
     bool room = arena_flow(s->flows->arena, idx)->flags & FLOW_DISCARD || savers_room(s, false);
     s->current = ARENA_NONE;
-    struct arena_change ch = flows_change(s->flows, idx);
+    struct arena_change ch;
+    flows_change_hot(s->flows, idx, &ch);
+    /* The list is in order of ticks, all that expiry looks at: most packets leave it alone. */
+    if (saver_tick(s, p->clock) != saver_tick(s, (struct instant){ch.image.last_clock}))
+        flows_put(s->flows, LIST_ACTIVITY, idx);
     see_packet(s, &ch.image, p);
-    flows_put(s->flows, LIST_ACTIVITY, idx);
     if (s->flows->priv[idx].list[LANE_WORK] == LIST_HALFOPEN && ch.image.wire & FLOW_WIRE_HANDSHAKE)
         flows_put(s->flows, LIST_WAITING, idx);
     saver_count_flow(s, idx, p->clock);

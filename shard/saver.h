@@ -50,6 +50,7 @@ struct savers {
     uint8_t *scratch;             /* one record */
     uint32_t current;             /* the flow whose packet is in work: not to be evicted */
     uint32_t pressure_at;         /* where early sealing goes on */
+    uint32_t needed, needed_new;  /* blocks that must be left before a packet is taken, and before a flow is */
     uint32_t counted;             /* flows counted for maxflows in count_tick */
     int64_t count_tick;
     int64_t tick_from, tick_to, tick; /* the last answer of saver_tick: [tick_from, tick_to) */
@@ -62,8 +63,12 @@ void savers_free(struct savers *s);
 /* The local addresses have changed (they stand in the arena). */
 void savers_addresses(struct savers *s);
 
-/* GC tick number of an instant. */
-int64_t saver_tick(struct savers *s, struct instant t);
+/* GC tick number of an instant. Nearly all calls are for the same tick, and divisions cost. */
+int64_t saver_tick_anew(struct savers *s, struct instant t);
+static inline int64_t saver_tick(struct savers *s, struct instant t)
+{
+    return t.ns >= s->tick_from && t.ns < s->tick_to ? s->tick : saver_tick_anew(s, t);
+}
 
 /* Room for one packet? Gives up half-open flows (halfopen_evicted), seals early, gives up what the disk refuses, for a
  * new flow also unnamed ones (budget), where that helps; new flows are refused a little earlier than packets of known

@@ -18,6 +18,9 @@ void saver_lost(struct savers *s, uint32_t idx);
 /* Gives up the oldest flow of HALFOPEN or WAITING and counts its packets. False if there is none. */
 bool saver_evict(struct savers *s, enum flow_list_id list, enum cause cause);
 
+/* At start. */
+void savers_room_init(struct savers *s);
+
 /* Counts idx for maxflows in the tick of `now`, once. */
 void saver_count_flow(struct savers *s, uint32_t idx, struct instant now);
 

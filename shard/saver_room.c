@@ -34,11 +34,10 @@ static bool seal_early(struct savers *s)
 
 /* What must be left before a packet is taken: the reserve for sealing, and the largest record twice (raw and packed).
  */
-static uint32_t needed(const struct savers *s, bool new_flow)
+void savers_room_init(struct savers *s)
 {
-    uint32_t need = ARENA_RESERVE + 2 * (uint32_t)arena_blocks_for(s->config->maxheadersize + ARENA_BLOCK);
-    uint32_t all = (uint32_t)(arena_budget_limit(s->flows->arena) / ARENA_BLOCK);
-    return new_flow ? need + all / 64 : need;
+    s->needed = ARENA_RESERVE + 2 * (uint32_t)arena_blocks_for(s->config->maxheadersize + ARENA_BLOCK);
+    s->needed_new = s->needed + (uint32_t)(arena_budget_limit(s->flows->arena) / ARENA_BLOCK) / 64;
 }
 
 bool saver_evict(struct savers *s, enum flow_list_id list, enum cause cause)
@@ -61,7 +60,7 @@ bool saver_evict(struct savers *s, enum flow_list_id list, enum cause cause)
  * name may be on its way. A named flow goes only if the disk refuses it. */
 bool savers_room(struct savers *s, bool new_flow)
 {
-    uint32_t need = needed(s, new_flow);
+    uint32_t need = new_flow ? s->needed_new : s->needed;
     for (unsigned tries = 0; tries < ROOM_TRIES; tries++) {
         if (arena_blocks_left(s->flows->arena) > need)
             return true;
@@ -106,12 +105,13 @@ void saver_count_flow(struct savers *s, uint32_t idx, struct instant now)
 {
     const struct flow *f = arena_flow(s->flows->arena, idx);
     struct flow_private *priv = &s->flows->priv[idx];
-    uint32_t mark = (uint32_t)(uint64_t)saver_tick(s, now) + 1;
-    savers_advance(s, now);
+    int64_t tick = saver_tick(s, now);
+    uint32_t mark = (uint32_t)(uint64_t)tick + 1;
+    if (tick > s->count_tick)
+        savers_advance(s, now);
     if (mark == 0)
         mark = 1;
-    if (saver_tick(s, now) < s->count_tick || priv->tick == mark ||
-        (f->name == ARENA_NONE && !(f->wire & FLOW_WIRE_HANDSHAKE)))
+    if (tick < s->count_tick || priv->tick == mark || (f->name == ARENA_NONE && !(f->wire & FLOW_WIRE_HANDSHAKE)))
         return;
     priv->tick = mark;
     s->counted++;
