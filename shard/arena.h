@@ -139,6 +139,12 @@ size_t arena_map_bytes(uint64_t budget);
 #define ARENA_MIN_BUDGET (1u << 20)
 struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct shard_counters *c, bool *adopted_r,
                          int *err_r);
+/* Where an arena that was not opened yet stands in the ring of dispatcher 0, a redo record included. False: it is not
+ * formatted, or not of this layout. Reads, and looks at nothing but the head. */
+bool arena_peek(const void *map, size_t map_bytes, struct arena_applied *applied_r);
+/* Gives up what a formatted arena holds, but not its place in the ring, the clock and the addresses. */
+void arena_empty(void *map, size_t map_bytes);
+
 void arena_close(struct arena *a); /* frees the private part; NULL is fine */
 
 /* Positions that the next arena_commit will store. The caller sets them before the commit of a record. */

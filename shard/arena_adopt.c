@@ -19,10 +19,9 @@ struct survey {
     uint8_t *reached; /* bitmap of blocks, only for walked flows; NULL until the first */
 };
 
-static bool redo_checks(const struct arena *a)
+static bool redo_checks(const struct arena_redo *r, uint32_t flow_limit)
 {
-    const struct arena_redo *r = &a->head->redo;
-    if (r->flow != ARENA_NONE && r->flow >= a->g.flow_limit)
+    if (r->flow != ARENA_NONE && r->flow >= flow_limit)
         return false;
     if (r->counter_count > ARENA_COUNTERS_PER_COMMIT || r->next.dispatcher >= ARENA_DISPATCHERS)
         return false;
@@ -154,7 +153,7 @@ int arena_adopt(struct arena *a)
         h->block_top = a->g.block_limit;
     if (h->state.address_count > ANONYMIZE_EXEMPT_MAX)
         h->state.address_count = 0;
-    if (h->redo.valid == 1 && redo_checks(a))
+    if (h->redo.valid == 1 && redo_checks(&h->redo, a->g.flow_limit))
         arena_redo_apply(a);
     next_from_state(a);
     struct survey s = {.have = calloc((size_t)h->flow_top + 1, sizeof(uint32_t)),
@@ -166,4 +165,46 @@ int arena_adopt(struct arena *a)
     free(s.walked);
     free(s.reached);
     return err;
+}
+
+/* ---- before it is opened ---- */
+
+static const struct arena_head *formatted(const void *map, size_t map_bytes)
+{
+    const struct arena_head *h = map;
+    return map_bytes >= sizeof(*h) && h->magic == ARENA_MAGIC && h->layout == ARENA_LAYOUT ? h : NULL;
+}
+
+bool arena_peek(const void *map, size_t map_bytes, struct arena_applied *applied_r)
+{
+    const struct arena_head *h = formatted(map, map_bytes);
+    if (!h)
+        return false;
+    bool redo = h->redo.valid == 1 && h->redo.next.dispatcher == 0 && redo_checks(&h->redo, UINT32_MAX);
+    *applied_r = redo ? h->redo.next.applied : h->state.applied[0];
+    return true;
+}
+
+/* Cut short anywhere, what is left is an arena that can be emptied, or adopted: its place is stored first. */
+void arena_empty(void *map, size_t map_bytes)
+{
+    struct arena_head *h = map;
+    struct arena_applied applied;
+    if (!arena_peek(map, map_bytes, &applied))
+        return;
+    struct arena_geometry g = arena_geometry(h->budget);
+    if (g.bytes > map_bytes)
+        return;
+    if (memcmp(&applied, &h->state.applied[0], sizeof(applied)) != 0) { /* from the redo record, with all it says */
+        h->state.clock_ns = h->redo.next.clock_ns;
+        h->state.events_taken = h->redo.next.events_taken;
+        h->state.ended = h->redo.next.ended;
+        h->state.applied[0] = applied;
+    }
+    atomic_signal_fence(memory_order_seq_cst);
+    h->redo.valid = 0;
+    struct flow *flows = (struct flow *)(void *)((uint8_t *)map + g.flows_off);
+    for (uint32_t i = 0; i < h->flow_top && i < g.flow_limit; i++)
+        flows[i] = (struct flow){.generation = flows[i].generation}; /* a name in staging stays unique */
+    h->flow_top = h->block_top = 0;
 }

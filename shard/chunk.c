@@ -7,6 +7,7 @@
 
 #include "shard/arena_map.h" /* block counts of chains */
 #include "shard/chunk.h"
+#include "shard/stage.h"
 
 /* Raw bytes deflated at once: a chunk that could not be sealed in time (no blocks) may have grown. */
 #define PIECE 65536u
@@ -18,6 +19,7 @@ struct sealer {
     bool stream;
     enum effort effort;
     uint64_t small_bytes;
+    struct shard_page *page; /* its stage word; NULL: not wanted */
     size_t out_cap;
     uint8_t *out;
     uint8_t in[ENCODER_DICT + PIECE];
@@ -51,6 +53,11 @@ void sealer_free(struct sealer *s)
     encoder_free(s->e);
     free(s->out);
     free(s);
+}
+
+void sealer_watched(struct sealer *s, struct shard_page *page)
+{
+    s->page = page;
 }
 
 bool chunk_ripe(const struct sealer *s, const struct flow *f)
@@ -162,7 +169,7 @@ static uint64_t trim_raw(const struct arena *a, struct flow *image, bool last)
     return freed;
 }
 
-int chunk_seal(struct sealer *s, uint32_t idx, bool last)
+static int seal(struct sealer *s, uint32_t idx, bool last)
 {
     const struct flow *f = arena_flow(s->a, idx);
     struct arena_change c = {.flow = idx, .image = *f};
@@ -187,6 +194,19 @@ int chunk_seal(struct sealer *s, uint32_t idx, bool last)
     arena_commit(s->a, &c);
     arena_blocks_give(s->a, idx, raw_head, freed);
     return SC_OK;
+}
+
+int chunk_seal(struct sealer *s, uint32_t idx, bool last)
+{
+    struct shard_page *page = s->page;
+    if (!page)
+        return seal(s, idx, last);
+    enum shard_stage stage = atomic_load_explicit(&page->stage, memory_order_relaxed); /* our own words */
+    uint64_t at = atomic_load_explicit(&page->stage_at, memory_order_relaxed);
+    stage_enter(page, STAGE_SEAL, idx);
+    int err = seal(s, idx, last);
+    stage_enter(page, stage, at);
+    return err;
 }
 
 uint64_t chunk_file_bytes(const struct flow *f, enum gzip_mode mode)

@@ -13,6 +13,7 @@
 
 #include "shard/arena.h"
 #include "shard/encoder.h"
+#include "shared/counters.h"
 
 /* Raw bytes at which a chunk is sealed. Larger ones cost fewer cycles and give fewer bytes: so they are wide while
  * there is memory (less than 1/CHUNK_WIDE_SHARE of the budget in use); else a flow's first ones are small. */
@@ -27,6 +28,9 @@ struct sealer; /* the engine and its buffers */
 /* stream: packed bytes are wanted early, even with GZIP_NONE. NULL: no memory. */
 struct sealer *sealer_new(struct arena *a, enum gzip_mode mode, bool stream);
 void sealer_free(struct sealer *s); /* NULL is fine */
+
+/* From now on the stage word in `page` tells which flow is in work. */
+void sealer_watched(struct sealer *s, struct shard_page *page);
 
 /* With GZIP_AUTO: what chunks may cost from now on; EFFORT_FAST before the first call. */
 void sealer_effort(struct sealer *s, enum effort effort);

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "shard/stage.h"
 #include "shared/log.h"
 
 /* Flow time never goes back, whatever a record says. */
@@ -121,11 +122,37 @@ static void on_addresses(struct consumer *c, const struct ring_record *rec, cons
     savers_addresses(c->savers);
 }
 
+static void on_end(struct consumer *c, const struct taken *t, struct instant clock)
+{
+    arena_set_ended(c->savers->flows->arena);
+    commit_position(c, t, clock);
+    c->ended = true;
+}
+
+/* A record that has cost two processes their lives: nobody looks into it again. */
+static void leave_out(struct consumer *c, const struct taken *t, struct instant clock)
+{
+    log_warn("a record that ended this shard twice is left out position=%llu kind=%u", (unsigned long long)t->at,
+             t->rec.kind);
+    c->skip = 0;
+    if (t->rec.kind == RING_PACKET)
+        savers_drop(c->savers, &t->applied, clock, CAUSE_POISON, 1);
+    else if (t->rec.kind == RING_END)
+        on_end(c, t, clock);
+    else
+        commit_position(c, t, clock);
+}
+
 static void on_record(struct consumer *c, const struct taken *t)
 {
     struct instant clock = clock_of(c, t->lost > 0 ? INT64_MIN : t->rec.clock_ns);
+    stage_enter(c->page, STAGE_RECORD, t->at);
     if (t->lost > 0) {
         savers_drop(c->savers, &t->applied, clock, CAUSE_BAD_RECORD, t->lost);
+        return;
+    }
+    if (c->skip == t->at + 1) {
+        leave_out(c, t, clock);
         return;
     }
     switch (t->rec.kind) {
@@ -144,9 +171,7 @@ static void on_record(struct consumer *c, const struct taken *t)
         return;
     case RING_END:
         intake_advance(c->intake, clock);
-        arena_set_ended(c->savers->flows->arena);
-        commit_position(c, t, clock);
-        c->ended = true;
+        on_end(c, t, clock);
         return;
     default:
         return;
@@ -157,10 +182,13 @@ static void on_record(struct consumer *c, const struct taken *t)
 static void take_batch(struct consumer *c)
 {
     int err = SC_OK;
+    unsigned most = c->careful ? 1 : CONSUME_BATCH;
     c->batch_next = c->batch_count = 0;
-    while (err == SC_OK && c->batch_count < CONSUME_BATCH) {
+    stage_enter(c->page, STAGE_SCAN, c->ring->pos);
+    while (err == SC_OK && c->batch_count < most) {
         struct taken *t = &c->batch[c->batch_count];
         t->lost = 0;
+        t->at = c->ring->pos;
         err = ring_next(c->ring, &t->rec, &t->payload, &t->lost);
         flows_prefetch_table(c->savers->flows, t->rec.flow_hash);
         t->applied = (struct arena_applied){
@@ -201,5 +229,6 @@ unsigned consume(struct consumer *c, unsigned most, uint64_t sealed)
     /* The payloads of a batch stay in the ring until all of it is done; what comes behind END is nothing of ours. */
     if (n > 0 && (c->batch_next == c->batch_count || c->ended))
         ring_release(c->ring);
+    c->careful = c->careful && n > 0;
     return n;
 }

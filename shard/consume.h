@@ -18,6 +18,7 @@ struct taken {
     struct ring_record rec;
     const uint8_t *payload;
     struct arena_applied applied; /* behind it */
+    uint64_t at;                  /* ring position where it was looked for */
     uint64_t lost;                /* > 0: no record, but so many packets that did not check */
     uint32_t guess;               /* for prefetching only: the slot of its flow, most likely */
 };
@@ -29,6 +30,9 @@ struct consumer {
     struct ring_consumer *ring;
     const struct ring_shared *shared; /* flows_global */
     struct kernel_names *kernel;      /* NULL: not a source */
+    struct shard_page *page;          /* its stage word */
+    uint64_t skip;                    /* position + 1 of a record that is left out, and counted as poison; 0 = none */
+    bool careful;                     /* records are taken one by one, until the ring is empty */
     bool ended;                       /* RING_END was seen */
     bool closing;                     /* finish the batch, take no other */
     bool ticked;                      /* a TICK came since the owner last looked */

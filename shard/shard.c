@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "shard/consume.h"
+#include "shard/fault.h"
 #include "shard/gc.h"
 #include "shard/kernel_names.h"
 #include "shard/pace.h"
+#include "shard/stage.h"
 #include "shared/log.h"
 
 #define RECORDS_PER_STEP 256u
@@ -38,6 +40,7 @@ struct shard {
     struct reporter reporter;
     struct kernel_names *kernel; /* NULL: not a source */
     struct pace pace;
+    enum fault_verdict verdict; /* on the deaths before */
     bool adopted, stopping, finishing;
     bool draining;  /* what is in the ring is a successor's */
     uint32_t today; /* whose directory, and the next day's, was asked for */
@@ -45,8 +48,7 @@ struct shard {
 
 static void set_stage(struct shard *s, enum shard_stage stage)
 {
-    /* relaxed: for people and the supervisor's hang check; nothing else hangs on it */
-    atomic_store_explicit(&s->d.page->stage, stage, memory_order_relaxed);
+    stage_enter(s->d.page, stage, 0);
 }
 
 static void add_word(_Atomic uint64_t *word, uint64_t n)
@@ -66,18 +68,39 @@ static bool is_wanted(void *ctx, uint32_t idx, uint32_t generation)
     return f->stage != FLOW_FREE && f->generation == generation && f->name != ARENA_NONE && !(f->flags & FLOW_EMPTY);
 }
 
-/* A new arena beside counters that go on: what the old one held is lost, and counted. */
-static void count_lost_arena(struct shard *s)
+static void sum_buffered(void *ctx, uint32_t idx, const struct flow *f)
+{
+    uint64_t *sum = ctx;
+    (void)idx;
+    if (!(f->flags & FLOW_EMPTY))
+        *sum += f->packets;
+}
+
+/* What was taken from the ring and is neither buffered nor counted went with an arena that was lost or given up. */
+static void count_lost(struct shard *s)
 {
     const struct shard_counters *c = s->c;
-    uint64_t fates = counter_get(&c->published);
-    for (unsigned i = 0; i < CAUSE_COUNT; i++)
-        fates += counter_get(&c->drops[i]);
+    uint64_t known = counter_get(&c->published);
     struct arena_change ch = {.flow = ARENA_NONE};
-    if (counter_get(&c->consumed) <= fates)
+    for (unsigned i = 0; i < CAUSE_COUNT; i++)
+        known += counter_get(&c->drops[i]);
+    arena_each(s->arena, sum_buffered, &known);
+    if (counter_get(&c->consumed) <= known)
         return;
-    flows_count(&s->flows, &ch, ARENA_COUNTER(drops) + CAUSE_ARENA_LOST, counter_get(&c->consumed) - fates);
+    flows_count(&s->flows, &ch, ARENA_COUNTER(drops) + CAUSE_ARENA_LOST, counter_get(&c->consumed) - known);
     arena_commit(s->arena, &ch);
+}
+
+static struct arena_applied here(const struct shard *s)
+{
+    return (struct arena_applied){
+        .position = s->ring.pos, .packets = s->ring.packets, .ring_generation = s->ring.shared->generation};
+}
+
+static void skip_to_end(struct shard *s, uint64_t lost, enum cause cause)
+{
+    struct arena_applied now = here(s);
+    savers_drop(&s->savers, &now, (struct instant){arena_state(s->arena)->clock_ns}, cause, lost);
 }
 
 /* Where the last commit was; a ring that has moved away from there is taken up at its end, and the gap is counted. */
@@ -87,15 +110,16 @@ static int attach_ring(struct shard *s, bool adopted)
     struct ring_peer *peer = &s->d.page->ring;
     uint64_t passed = counter_get(&s->c->consumed), lost = 0;
     uint64_t pos = adopted ? applied->position : atomic_load_explicit(&peer->cons, memory_order_relaxed);
-    int err = ring_consumer_attach(&s->ring, s->d.ring_map, s->d.ring_bytes, peer, pos, passed);
+    int err = SC_EFORMAT;
+    if (s->verdict != FAULT_RESYNC)
+        err = ring_consumer_attach(&s->ring, s->d.ring_map, s->d.ring_bytes, peer, pos, passed);
+    if (err == SC_OK)
+        arena_set_applied(s->arena, 0, here(s), arena_state(s->arena)->clock_ns);
     if (err != SC_EFORMAT)
         return err;
     err = ring_consumer_attach_end(&s->ring, s->d.ring_map, s->d.ring_bytes, peer, passed, &lost);
-    if (!err && lost > 0) {
-        struct arena_applied now = {
-            .position = s->ring.pos, .packets = s->ring.packets, .ring_generation = s->ring.shared->generation};
-        savers_drop(&s->savers, &now, (struct instant){arena_state(s->arena)->clock_ns}, CAUSE_BAD_RECORD, lost);
-    }
+    if (!err)
+        skip_to_end(s, lost, s->verdict == FAULT_RESYNC ? CAUSE_POISON : CAUSE_BAD_RECORD);
     return err;
 }
 
@@ -112,8 +136,28 @@ static int open_page(struct shard *s, const char **what_r)
         return SC_EVERSION;
     /* relaxed: read by people and by the supervisor's hang check */
     atomic_store_explicit(&page->generation, s->d.generation, memory_order_relaxed);
-    set_stage(s, STAGE_ADOPT);
     return SC_OK;
+}
+
+/* What the deaths so far ask for. The stage is still the predecessor's. */
+static void judge(struct shard *s)
+{
+    struct shard_page *page = s->d.page;
+    struct shard_faults *f = &page->faults;
+    struct arena_applied applied;
+    uint64_t at = counter_get(&f->began_at);
+    if (arena_peek(s->d.arena_map, s->d.arena_bytes, &applied))
+        at = applied.position;
+    else if (counter_get(&f->known) == 0)
+        at = atomic_load_explicit(&page->ring.cons, memory_order_relaxed); /* where the ring begins */
+    s->verdict = fault_judge(f, (enum shard_stage)atomic_load_explicit(&page->stage, memory_order_relaxed),
+                             atomic_load_explicit(&page->stage_at, memory_order_relaxed), at);
+    set_stage(s, STAGE_ADOPT);
+    if (s->verdict != FAULT_EMPTY)
+        return;
+    log_warn("three deaths without progress: the arena is given up");
+    arena_empty(s->d.arena_map, s->d.arena_bytes);
+    fault_emptied(f);
 }
 
 static int open_memory(struct shard *s, bool *adopted_r, const char **what_r)
@@ -130,7 +174,10 @@ static int open_memory(struct shard *s, bool *adopted_r, const char **what_r)
         return err;
     *what_r = "compressor";
     s->sealer = sealer_new(s->arena, cfg->gzip, cfg->stream);
-    return s->sealer ? SC_OK : SC_ENOMEM;
+    if (!s->sealer)
+        return SC_ENOMEM;
+    sealer_watched(s->sealer, s->d.page);
+    return SC_OK;
 }
 
 static int open_files(struct shard *s, const char **what_r)
@@ -201,6 +248,9 @@ static int open_flows(struct shard *s, bool adopted, const char **what_r)
                                     .given = s->d.config->anonymizer.exempt_count,
                                     .c = s->c};
     s->flows.reporter = &s->reporter;
+    if (adopted) /* until the next packet, events are dated by the last one */
+        s->savers.wall.ns =
+            atomic_load_explicit(&((const struct ring_shared *)s->d.ring_map)->captured_until_ns, memory_order_relaxed);
     if (!err)
         err = intake_init(&s->intake, &s->savers, s->d.clock);
     *what_r = "-uuid.events";
@@ -209,16 +259,18 @@ static int open_flows(struct shard *s, bool adopted, const char **what_r)
     if (err)
         return err;
     report_bad_lines(s);
-    if (!adopted)
-        count_lost_arena(s);
     *what_r = "ring";
     err = attach_ring(s, adopted);
     if (err)
         return err;
+    count_lost(s);
     s->consumer = (struct consumer){.savers = &s->savers,
                                     .intake = &s->intake,
                                     .ring = &s->ring,
                                     .shared = s->d.ring_map,
+                                    .page = s->d.page,
+                                    .skip = s->verdict == FAULT_SKIP ? counter_get(&s->d.page->faults.skip) : 0,
+                                    .careful = s->verdict != FAULT_NONE,
                                     .ended = arena_state(s->arena)->ended == 1};
     err = open_kernel(s);
     if (err)
@@ -243,6 +295,8 @@ struct shard *shard_new(const struct shard_deps *deps, char error[SHARD_ERROR])
     s->d = *deps;
     s->c = &deps->page->c;
     int err = open_page(s, &what);
+    if (!err)
+        judge(s);
     if (!err)
         err = open_memory(s, &adopted, &what);
     if (!err)
@@ -302,7 +356,6 @@ static bool take_records(struct shard *s)
     s->consumer.closing = s->draining;
     if (s->consumer.ended || must_wait(s) || (s->draining && consume_batch_done(&s->consumer)))
         return false;
-    set_stage(s, STAGE_RECORD);
     unsigned n = consume(&s->consumer, RECORDS_PER_STEP, SEALED_PER_STEP);
     if (n == 0)
         return false;
@@ -324,7 +377,7 @@ static void set_effort(struct shard *s)
 static bool move_files(struct shard *s)
 {
     bool behind = s->flows.list[LIST_READY].count > OUTFILE_JOBS;
-    set_stage(s, STAGE_SEAL);
+    set_stage(s, STAGE_IDLE);
     bool moved = publish_step(&s->publisher, behind ? FILES_PER_STEP_BEHIND : FILES_PER_STEP, SEALED_PER_STEP);
     while (!s->d.threaded && outfile_work(s->out))
         moved = true;
@@ -377,7 +430,8 @@ enum shard_step_result shard_step(struct shard *s)
     if (!s->finishing)
         space_step(&s->space);
     counter_set(&s->c->budget_used, arena_budget_used(s->arena));
-    set_stage(s, STAGE_IDLE);
+    bool for_files = !busy && outfile_under_way(s->out) > 0 && (s->finishing || must_wait(s));
+    set_stage(s, for_files ? STAGE_FILE : STAGE_IDLE);
     if (s->finishing && !busy && publish_idle(&s->publisher) && (s->draining || ring_backlog(&s->ring) == 0))
         return SHARD_DONE;
     return busy ? SHARD_BUSY : SHARD_IDLE;

@@ -117,6 +117,21 @@ struct shard_counters {
     counter removed_files, removed_bytes;     /* published files that -keep or -maxdisk has removed */
 };
 
+/* The deaths of a shard that may be its own fault (shard/fault.h). Written between two lives only. */
+struct shard_faults {
+    /* by the supervisor */
+    counter count;   /* deaths by a signal of its own making, by a panic, or by the supervisor because it was stuck */
+    counter last_ns; /* monotonic, of the last one, less the time that the supervisor has waited for stuck ones */
+    /* by the shard */
+    counter judged;                 /* of `count`, what was looked at */
+    counter forgiven;               /* of `count`, when something was last applied */
+    counter known;                  /* 1: began_at is set */
+    counter began_at;               /* ring position of the last adoption */
+    counter suspect, suspect_fault; /* the record at which it died, and which death that was */
+    counter skip, skip_all;         /* position + 1 of a record to leave out; skip_all: with all that follows */
+    counter when[4];                /* last_ns of death number n at n % 4 */
+};
+
 #define SHARD_PAGE_MAGIC 0x53435047u
 /* One memfd per shard: the consumer's index, liveness and counters. Single writer: the shard. The counters' order is
  * COUNTERS_LAYOUT: bump it with any change. */
@@ -129,11 +144,21 @@ struct shard_page {
     _Atomic uint32_t stage;      /* enum shard_stage */
     _Atomic uint64_t heartbeat;  /* moves with every loop */
     _Atomic uint64_t progress;   /* moves with every record or file step */
+    _Atomic uint64_t stage_at;   /* ring position (SCAN, RECORD), slot of the flow (SEAL), else 0 */
+    struct shard_faults faults;
     struct shard_counters c;
     struct reset_board resets;
 };
 
-enum shard_stage { STAGE_IDLE, STAGE_ADOPT, STAGE_SCAN, STAGE_RECORD, STAGE_SEAL, STAGE_UUID, STAGE_FILE };
+enum shard_stage {
+    STAGE_IDLE,
+    STAGE_ADOPT,  /* until the arena is its own */
+    STAGE_SCAN,   /* reads records out of the ring, from stage_at on */
+    STAGE_RECORD, /* applies the record at stage_at */
+    STAGE_SEAL,   /* compresses flow stage_at */
+    STAGE_UUID,   /* applies an event */
+    STAGE_FILE,   /* has nothing to do until the file thread is done */
+};
 
 struct interface_counters {
     char name[INTERFACE_NAME]; /* written once, before `used` is set */

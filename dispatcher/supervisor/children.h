@@ -31,6 +31,7 @@ struct child {
     int failure_status;
     uint64_t progress;          /* last value seen */
     struct mono progress_since; /* when it last moved */
+    int64_t waited_ns;          /* in total, for processes of this slot that were stuck */
 };
 
 /* "shard[3]", "hub". Returns out. */

@@ -58,12 +58,32 @@ static void dispatcher_died(struct family *f, enum slot_death death, int wait_st
     stopping_finish_shards(f);
 }
 
+/* Tells the next process of this slot that the last one may have died of what it does (shard/fault.h). What it says
+ * itself of its progress tells only whether to wait before the next start: one that got on is no loop. */
+static enum slot_death note_fault(struct child *c, enum slot_death death, int wait_status)
+{
+    const struct shard_page *page = c->family->memory->shard[c->index];
+    struct shard_faults *faults = (void *)(uintptr_t)&page->faults; /* the only part that is ours to write */
+    struct mono now = family_now(c->family);
+    if (!slot_fault_counts(&c->slot, wait_status))
+        return death;
+    if (c->slot.killed)
+        c->waited_ns += now.ns - c->progress_since.ns;
+    counter_set(&faults->last_ns, (uint64_t)(now.ns - c->waited_ns));
+    counter_add(&faults->count, 1);
+    bool got_on = counter_get(&faults->known) == 1 &&
+                  atomic_load_explicit(&page->ring.cons, memory_order_relaxed) != counter_get(&faults->began_at);
+    return got_on && c->ever_ready ? DEATH_OUTSIDE : death;
+}
+
 static void died(struct child *c, int wait_status)
 {
     struct family *f = c->family;
     char name[CHILD_NAME], how[SPAWN_DEATH_TEXT];
     enum slot_death death = slot_death_of(&c->slot, wait_status);
     bool asked_to_go = c->slot.state == SLOT_LEAVING;
+    if (c->kind == CHILD_SHARD)
+        death = note_fault(c, death, wait_status);
     child_name(c, name);
     for (int i = 0; i < LAST_MESSAGES && c->on_message; i++)
         messages_take(c); /* its last words */

@@ -122,6 +122,13 @@ enum slot_death slot_death_of(const struct slot *s, int wait_status)
     }
 }
 
+bool slot_fault_counts(const struct slot *s, int wait_status)
+{
+    if (slot_death_of(s, wait_status) != DEATH_FAULT)
+        return false;
+    return s->killed || WIFSIGNALED(wait_status) || WEXITSTATUS(wait_status) == EXIT_PANIC;
+}
+
 int64_t slot_exited(struct slot *s, enum slot_death death, bool again, struct mono now)
 {
     if (!again || death == DEATH_CONFIG) {

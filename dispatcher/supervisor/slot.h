@@ -70,6 +70,10 @@ void slot_paused(struct slot *s, int64_t ns);
 /* Meaning of a waitpid status. */
 enum slot_death slot_death_of(const struct slot *s, int wait_status);
 
+/* May this death be the process's own doing? A signal of a fault, the panic status, or our own kill of a stuck one; not
+ * another status. */
+bool slot_fault_counts(const struct slot *s, int wait_status);
+
 /* The child was reaped. again: it is still wanted. Returns the delay until the next spawn in ns, -1 for none. */
 int64_t slot_exited(struct slot *s, enum slot_death death, bool again, struct mono now);
 

@@ -261,6 +261,7 @@ static void cut_in_seal(struct proof *p, uintptr_t rip)
     }
     if (p->adoptions > 0 || p->until_cut == 0 || p->steps < p->until_cut)
         return;
+    assert_int_equal(p->record, 4); /* a seal between two packets, not the last one of a flow */
     kill_subject(p->subject);
     start_subject(p, false);
     p->adoptions++;

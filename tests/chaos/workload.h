@@ -5,13 +5,14 @@
 #ifndef TESTS_CHAOS_WORKLOAD_H
 #define TESTS_CHAOS_WORKLOAD_H
 
+#include "shard/chunk.h"
 #include "tests/unit/shard/rig.h"
 
 #include <dirent.h>
 
 #define WORKLOAD_RECORDS 20u
 #define WORKLOAD_FILES 4u
-#define WORKLOAD_BEFORE 36u /* packets of flow 2 before the first record: two short of a chunk */
+#define WORKLOAD_BEFORE 222u /* packets of flow 2 before the first record: two short of a chunk */
 
 static const char *const workload_names[WORKLOAD_FILES] = {"one", "two", "reused", "three"};
 
@@ -230,6 +231,7 @@ static inline struct rig *workload_new(void)
     workload_packet(r, 1, 2, TCP_ACK, 2);
     for (unsigned i = 0; i < WORKLOAD_BEFORE; i++)
         workload_packet(r, 2, 10 + i, TCP_ACK, i);
+    assert_true(24 + (WORKLOAD_BEFORE + 1) * 110 < CHUNK_WIDE && 24 + (WORKLOAD_BEFORE + 2) * 110 > CHUNK_WIDE);
     return r;
 }
 
@@ -331,7 +333,7 @@ static inline void workload_undisturbed(struct outcome *o)
     }
     workload_rest(r);
     take_outcome(r, o);
-    assert_int_equal(o->published, 47);
+    assert_int_equal(o->published, 11 + WORKLOAD_BEFORE);
     assert_int_equal(o->drops[CAUSE_BAD_RECORD], 1);
     assert_int_equal(o->drops[CAUSE_LINKTYPE_CHANGED], 1);
     assert_int_equal(o->drops[CAUSE_NO_UUID], 4);

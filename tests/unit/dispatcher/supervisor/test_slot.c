@@ -202,6 +202,26 @@ static void test_an_external_one_is_waited_for(void **state)
     assert_int_equal(slot_tick(&s, at_ms(300000)), SLOT_NOTHING);
 }
 
+/* What the fault rule of shards looks at: less than what asks for a delay. */
+static void only_deaths_of_its_own_making_count(void **state)
+{
+    (void)state;
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
+    static const int others[] = {SIGKILL, SIGTERM, SIGHUP, SIGTRAP};
+    struct slot s;
+    slot_init(&s, NS_PER_SEC);
+    for (unsigned i = 0; i < sizeof(faults) / sizeof(*faults); i++)
+        assert_true(slot_fault_counts(&s, faults[i]));
+    for (unsigned i = 0; i < sizeof(others) / sizeof(*others); i++)
+        assert_false(slot_fault_counts(&s, others[i]));
+    assert_true(slot_fault_counts(&s, EXIT_PANIC << 8));
+    assert_false(slot_fault_counts(&s, EXIT_FAILED << 8));
+    assert_false(slot_fault_counts(&s, EXIT_DONE << 8));
+    assert_false(slot_fault_counts(&s, EXIT_CONFIG << 8));
+    slot_killed(&s);
+    assert_true(slot_fault_counts(&s, SIGKILL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +236,7 @@ int main(void)
         cmocka_unit_test(test_spawn_that_fails_is_tried_later),
         cmocka_unit_test(test_leaving_is_no_fault_however_it_ends),
         cmocka_unit_test(test_an_external_one_is_waited_for),
+        cmocka_unit_test(only_deaths_of_its_own_making_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
