@@ -9,6 +9,7 @@
 #include "dispatcher/ctl/lookup.h"
 #include "dispatcher/ctl/record.h"
 #include "dispatcher/ctl/replay.h"
+#include "dispatcher/ctl/restart.h"
 #include "dispatcher/ctl/status.h"
 #include "dispatcher/ctl/verify.h"
 #include "dispatcher/ctl/watch.h"
