@@ -5,11 +5,14 @@
 #include <string.h>
 
 #include "dispatcher/ctl/args.h"
+#include "dispatcher/ctl/cat.h"
+#include "dispatcher/ctl/find.h"
 #include "dispatcher/ctl/inject.h"
 #include "dispatcher/ctl/lookup.h"
 #include "dispatcher/ctl/record.h"
 #include "dispatcher/ctl/replay.h"
 #include "dispatcher/ctl/restart.h"
+#include "dispatcher/ctl/show.h"
 #include "dispatcher/ctl/status.h"
 #include "dispatcher/ctl/verify.h"
 #include "dispatcher/ctl/watch.h"
@@ -17,8 +20,8 @@
 #include "shared/version.h"
 
 static const struct command *const commands[] = {
-    &status_command, &inject_command, &verify_command, &watch_command,
-    &lookup_command, &record_command, &replay_command,
+    &status_command, &restart_command, &drain_command,  &watch_command, &lookup_command, &inject_command,
+    &record_command, &replay_command,  &verify_command, &find_command,  &show_command,   &cat_command,
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Files as people name them: by path or by UUID. */
+#ifndef CTL_NAMED_H
+#define CTL_NAMED_H
+
+#include <stddef.h>
+
+#include "shared/err.h"
+
+struct named {
+    char **paths; /* count of them */
+    size_t count;
+};
+
+/* Each word is a path if something is there, else a UUID: all files of it below datadir, in the order of tree_walk.
+ * SC_OK; SC_ENOENT (a word is neither, told on stderr), SC_ESYS (datadir cannot be read, told), SC_ENOMEM (told). Free
+ * with named_free whatever it was. */
+int named_find(struct named *out, char *const *words, int count, const char *datadir) SC_MUST_CHECK;
+void named_free(struct named *n);
+
+#endif
