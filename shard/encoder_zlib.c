@@ -7,6 +7,7 @@
 #include <zlib.h>
 
 #include "shard/engine.h"
+#include "shard/inflater.h"
 #include "shared/log.h"
 
 static void *zlib_open(int level)
@@ -63,4 +64,48 @@ const struct engine *engine_zlib(void)
                                          .chunk = zlib_chunk,
                                          .crc = zlib_crc};
     return &engine;
+}
+
+/* ---- reading back ---- */
+
+struct inflater {
+    z_stream z;
+};
+
+#define AT_BOUNDARY 128 /* data_type after inflate(Z_BLOCK), zlib.h */
+#define UNUSED_BITS 7
+
+struct inflater *inflater_new(void)
+{
+    struct inflater *i = calloc(1, sizeof(*i));
+    if (i && inflateInit2(&i->z, -15) != Z_OK) {
+        free(i);
+        i = NULL;
+    }
+    return i;
+}
+
+void inflater_free(struct inflater *i)
+{
+    if (i)
+        (void)inflateEnd(&i->z);
+    free(i);
+}
+
+int inflater_step(struct inflater *i, const uint8_t *in, size_t in_len, size_t *in_r, uint8_t *out, size_t out_len,
+                  size_t *out_r)
+{
+    z_stream *z = &i->z;
+    z->next_in = (Bytef *)(uintptr_t)(in + *in_r); /* zlib's field lacks const; it only reads */
+    z->avail_in = (uInt)(in_len - *in_r);
+    z->next_out = out + *out_r;
+    z->avail_out = (uInt)(out_len - *out_r);
+    int rc = inflate(z, Z_BLOCK);
+    *in_r = in_len - z->avail_in;
+    *out_r = out_len - z->avail_out;
+    if (rc == Z_STREAM_END)
+        return INFLATER_END;
+    if (rc != Z_OK && rc != Z_BUF_ERROR)
+        return SC_EFORMAT;
+    return z->data_type & AT_BOUNDARY && !(z->data_type & UNUSED_BITS) ? INFLATER_BLOCK : INFLATER_MORE;
 }

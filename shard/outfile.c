@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Queue and thread of the file calls, and the sweep of staging at the start. One producer and one consumer per queue:
+ * Queue and thread of the file calls. One producer and one consumer per queue:
  * the main thread writes `submitted` and `taken`, the file thread writes `done`; a slot passes from job to result in
  * place. Failure policy: see outfile.h. */
 #include "shard/outfile.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -131,6 +130,9 @@ void outfile_free(struct outfile *o)
     close_fd(o->calls.day_fd);
     close_fd(o->calls.sync_fd);
     retention_free(&o->calls.retention);
+    for (uint32_t i = 0; i < o->calls.left_count; i++)
+        free(o->calls.left[i]);
+    free(o->calls.left);
     free(o);
 }
 
@@ -173,69 +175,7 @@ int outfile_fd(const struct outfile *o)
     return o->result_fd;
 }
 
-/* ---- sweep ---- */
-
-/* Reads "<shard>.<number>.part|done" from the end of a staging name. */
-static bool parse_staged(const char *name, uint32_t *shard_r, uint64_t *number_r)
-{
-    size_t len = strlen(name);
-    if (len < 6 || (strcmp(name + len - 5, ".part") != 0 && strcmp(name + len - 5, ".done") != 0))
-        return false;
-    const char *end = name + len - 5, *p = end;
-    uint64_t value[2] = {0, 0};
-    for (int i = 0; i < 2; i++) {
-        uint64_t unit = 1;
-        const char *stop = p;
-        while (p > name && p[-1] >= '0' && p[-1] <= '9' && stop - p < 20) {
-            p--;
-            value[i] += unit * (uint64_t)(*p - '0');
-            unit *= 10;
-        }
-        if (p == stop || p == name || p[-1] != '.')
-            return false;
-        p--;
-    }
-    *number_r = value[0];
-    *shard_r = (uint32_t)value[1];
-    return value[1] <= UINT32_MAX;
-}
-
-static bool set_aside(struct outfile *o, const char *name)
-{
-    const struct sysops *s = o->calls.sys;
-    char to[NAME_MAX + 32], quoted[LOG_QUOTED];
-    for (unsigned n = 0; n < 1000; n++) {
-        snprintf(to, sizeof(to), n == 0 ? "%s.aside" : "%s.aside.%u", name, n);
-        if (s->renameat2(s->ctx, o->calls.staging, name, o->calls.staging, to, RENAME_NOREPLACE) == 0) {
-            log_warn("a staged file that belongs to no flow was set aside file=%s.aside",
-                     log_quote(name, strlen(name), quoted));
-            return true;
-        }
-        if (errno != EEXIST)
-            break;
-    }
-    log_warn("cannot set aside a staged file file=%s: %s", log_quote(name, strlen(name), quoted), strerror(errno));
-    return false;
-}
-
 int outfile_sweep(struct outfile *o, bool (*wanted)(void *ctx, uint32_t idx, uint32_t generation), void *ctx)
 {
-    const struct sysops *s = o->calls.sys;
-    int fd = s->openat(s->ctx, o->calls.staging, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!dir) {
-        close_fd(fd);
-        return SC_ESYS;
-    }
-    int count = 0;
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        uint32_t shard;
-        uint64_t number;
-        if (!parse_staged(e->d_name, &shard, &number) || shard != o->calls.shard)
-            continue;
-        if (!wanted(ctx, (uint32_t)number, (uint32_t)(number >> 32)))
-            count += set_aside(o, e->d_name);
-    }
-    (void)closedir(dir);
-    return count;
+    return outfile_sweep_calls(&o->calls, wanted, ctx);
 }

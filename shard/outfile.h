@@ -36,6 +36,7 @@ enum outfile_kind {
     OUTFILE_REMOVE,    /* a staged file whose flow was given up */
     OUTFILE_DAY,       /* make the directory of name.yyyymmdd */
     OUTFILE_SPACE,     /* how much of the file system is free */
+    OUTFILE_SALVAGE,   /* file number idx of what outfile_sweep found */
     OUTFILE_RETENTION, /* one step over what is published (retention.h) */
 };
 
@@ -69,6 +70,8 @@ struct outfile_result {
     bool was_published;         /* OUTFILE_PUBLISH: the staged name was gone */
     uint64_t free, total;       /* OUTFILE_SPACE: bytes, as for a user without privileges */
     struct retention_step scan; /* OUTFILE_RETENTION */
+    uint64_t salvaged;          /* OUTFILE_SALVAGE: packets of the file, which is published now */
+    bool aside;                 /* OUTFILE_SALVAGE: nothing could be made of it */
 };
 
 struct outfile;
@@ -103,8 +106,9 @@ bool outfile_work(struct outfile *o);
 const char *outfile_path(char out[OUTFILE_PATH], const struct config *config, uint32_t yyyymmdd,
                          const struct uuid *uuid, uint32_t suffix);
 
-/* Looks through staging for files of this shard that no flow refers to (`wanted` says no) and renames them to *.aside.
- * Before the first job only. Returns how many, or SC_ESYS. */
+/* Looks through staging for files of this shard that no flow refers to (`wanted` says no), shard 0 also for those of
+ * shards that there are no more, and takes them out of the way, as *.left. Before the first job only. Returns how many:
+ * the jobs OUTFILE_SALVAGE that finish or set them aside; or SC_ESYS. */
 int outfile_sweep(struct outfile *o, bool (*wanted)(void *ctx, uint32_t idx, uint32_t generation), void *ctx);
 
 #endif

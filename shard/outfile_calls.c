@@ -19,16 +19,21 @@ static int failed(struct outfile_result *out, enum outfile_step step)
     return -1;
 }
 
-const char *outfile_path(char out[OUTFILE_PATH], const struct config *config, uint32_t yyyymmdd,
-                         const struct uuid *uuid, uint32_t suffix)
+static const char *path_of(char out[OUTFILE_PATH], bool gzip, uint32_t yyyymmdd, const struct uuid *uuid,
+                           uint32_t suffix)
 {
-    const char *end = config->gzip == GZIP_NONE ? "pcap" : "pcap.gz";
     unsigned y = yyyymmdd / 10000 % 10000, m = yyyymmdd / 100 % 100, d = yyyymmdd % 100;
     int n = snprintf(out, OUTFILE_PATH, "%04u/%02u/%02u/%s", y, m, d, uuid->text);
     if (suffix > 0)
         n += snprintf(out + n, OUTFILE_PATH - (size_t)n, ".%u", suffix);
-    snprintf(out + n, OUTFILE_PATH - (size_t)n, ".%s", end);
+    snprintf(out + n, OUTFILE_PATH - (size_t)n, "%s", gzip ? ".pcap.gz" : ".pcap");
     return out;
+}
+
+const char *outfile_path(char out[OUTFILE_PATH], const struct config *config, uint32_t yyyymmdd,
+                         const struct uuid *uuid, uint32_t suffix)
+{
+    return path_of(out, config->gzip != GZIP_NONE, yyyymmdd, uuid, suffix);
 }
 
 void outfile_staged_name(char out[OUTFILE_STAGED], const struct outfile_calls *c, const struct outfile_job *job,
@@ -193,12 +198,12 @@ static int move(struct outfile_calls *c, const char *done, const char *name)
     return errno == ENOENT ? s->renameat2(s->ctx, c->staging, done, c->day_fd, name, 0) : -1;
 }
 
-static int move_to_free_name(struct outfile_calls *c, const struct outfile_job *job, const char *done,
-                             struct outfile_result *out)
+static int move_to_free_name(struct outfile_calls *c, uint32_t yyyymmdd, const struct uuid *uuid, bool gzip,
+                             const char *done, struct outfile_result *out)
 {
     char path[OUTFILE_PATH];
     for (uint32_t n = 0; n < SUFFIX_MAX; n++) {
-        const char *name = strrchr(outfile_path(path, c->config, job->yyyymmdd, &job->uuid, n), '/') + 1;
+        const char *name = strrchr(path_of(path, gzip, yyyymmdd, uuid, n), '/') + 1;
         if (move(c, done, name) == 0) {
             out->suffix = n;
             return 0;
@@ -209,23 +214,22 @@ static int move_to_free_name(struct outfile_calls *c, const struct outfile_job *
     return -1;
 }
 
-static void do_publish(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out)
+bool outfile_publish_as(struct outfile_calls *c, uint32_t yyyymmdd, const struct uuid *uuid, bool gzip,
+                        const char *name, struct outfile_result *out)
 {
     const struct sysops *s = c->sys;
-    char done[OUTFILE_STAGED];
     struct stat st;
-    outfile_staged_name(done, c, job, "done");
     for (int tries = 0; tries < 2; tries++) {
-        if (open_day(c, job->yyyymmdd) < 0) {
+        if (open_day(c, yyyymmdd) < 0) {
             failed(out, STEP_MKDIR);
-            return;
+            return false;
         }
-        if (move_to_free_name(c, job, done, out) == 0)
-            return;
+        if (move_to_free_name(c, yyyymmdd, uuid, gzip, name, out) == 0)
+            return true;
         int err = errno;
-        if (err == ENOENT && s->fstatat(s->ctx, c->staging, done, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
+        if (err == ENOENT && s->fstatat(s->ctx, c->staging, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
             out->was_published = true;
-            return;
+            return false;
         }
         close_day(c); /* the directory may have been removed */
         errno = err;
@@ -233,6 +237,14 @@ static void do_publish(struct outfile_calls *c, const struct outfile_job *job, s
             break;
     }
     failed(out, STEP_RENAME);
+    return false;
+}
+
+static void do_publish(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out)
+{
+    char done[OUTFILE_STAGED];
+    outfile_staged_name(done, c, job, "done");
+    (void)outfile_publish_as(c, job->yyyymmdd, &job->uuid, c->config->gzip != GZIP_NONE, done, out);
 }
 
 /* ---- the rest ---- */
@@ -272,6 +284,8 @@ void outfile_do(struct outfile_calls *c, const struct outfile_job *job, struct o
     out->step = STEP_NONE;
     out->suffix = 0;
     out->was_published = false;
+    out->salvaged = 0;
+    out->aside = false;
     errno = 0;
     switch (job->kind) {
     case OUTFILE_WRITE:
@@ -292,6 +306,9 @@ void outfile_do(struct outfile_calls *c, const struct outfile_job *job, struct o
         return;
     case OUTFILE_SPACE:
         do_space(c, out);
+        return;
+    case OUTFILE_SALVAGE:
+        outfile_salvage(c, job->idx, out);
         return;
     case OUTFILE_RETENTION:
         retention_step(&c->retention, c->sys, c->datadir, c->config, job->remove, job->now, &out->scan);

@@ -16,6 +16,8 @@ struct outfile_calls {
     uint32_t day; /* whose directory is open; 0 = none */
     int day_fd;   /* -1 = none */
     struct retention retention;
+    char **left; /* names that the sweep found; fixed before the first job */
+    uint32_t left_count;
 };
 
 /* Does one job; fills everything of *out but the job itself. */
@@ -25,5 +27,18 @@ void outfile_do(struct outfile_calls *c, const struct outfile_job *job, struct o
 #define OUTFILE_STAGED (1 + 9 + UUID_MAX + 1 + 11 + 21 + 8)
 void outfile_staged_name(char out[OUTFILE_STAGED], const struct outfile_calls *c, const struct outfile_job *job,
                          const char *end);
+
+/* Moves the staged file `name` to the first free name of the UUID, as *.pcap.gz if gzip, else *.pcap. False: *out says
+ * why (was_published: the staged name is gone). */
+bool outfile_publish_as(struct outfile_calls *c, uint32_t yyyymmdd, const struct uuid *uuid, bool gzip,
+                        const char *name, struct outfile_result *out);
+
+/* ---- outfile_salvage.c ---- */
+
+/* outfile_sweep. */
+int outfile_sweep_calls(struct outfile_calls *c, bool (*wanted)(void *ctx, uint32_t idx, uint32_t generation),
+                        void *ctx);
+/* Does OUTFILE_SALVAGE of left[index]. */
+void outfile_salvage(struct outfile_calls *c, uint32_t index, struct outfile_result *out);
 
 #endif

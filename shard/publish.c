@@ -369,6 +369,10 @@ static void on_result(struct publisher *p, const struct outfile_result *r)
         on_synced(p, r);
         return;
     }
+    if (r->job.kind == OUTFILE_SALVAGE) {
+        leftovers_result(p->leftovers, r);
+        return;
+    }
     if (r->job.kind == OUTFILE_SPACE || r->job.kind == OUTFILE_RETENTION) {
         space_result(p->space, r);
         return;

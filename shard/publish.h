@@ -12,6 +12,7 @@
 
 #include "shard/chunk.h"
 #include "shard/flows.h"
+#include "shard/leftovers.h"
 #include "shard/outfile.h"
 #include "shard/space.h"
 #include "shared/clock.h"
@@ -26,6 +27,7 @@ struct publisher {
     struct sealer *sealer;
     struct outfile *out;
     struct space *space;
+    struct leftovers *leftovers;
     const struct config *config;
     const struct clock *clock;
     void (*on_saved)(void *ctx, const char *path); /* NULL = not wanted; path is below datadir */

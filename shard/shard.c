@@ -32,6 +32,7 @@ struct shard {
     struct flows flows;
     struct publisher publisher;
     struct space space;
+    struct leftovers leftovers;
     struct savers savers;
     struct intake intake;
     struct ring_consumer ring;
@@ -193,13 +194,16 @@ static int open_files(struct shard *s, const char **what_r)
     if (!s->out)
         return SC_ESYS;
     *what_r = "staging directory";
-    if (outfile_sweep(s->out, is_wanted, s) < 0)
+    int left = outfile_sweep(s->out, is_wanted, s);
+    if (left < 0)
         return SC_ESYS;
+    s->leftovers = (struct leftovers){.out = s->out, .c = s->c, .count = (uint32_t)left};
     s->space = (struct space){.out = s->out, .config = s->d.config, .clock = s->d.clock, .c = s->c, .slot = s->d.slot};
     s->publisher = (struct publisher){.flows = &s->flows,
                                       .sealer = s->sealer,
                                       .out = s->out,
                                       .space = &s->space,
+                                      .leftovers = &s->leftovers,
                                       .config = s->d.config,
                                       .clock = s->d.clock,
                                       .on_saved = s->d.on_saved,
@@ -429,6 +433,9 @@ enum shard_step_result shard_step(struct shard *s)
         busy |= keep_house(s);
     if (!s->finishing)
         space_step(&s->space);
+    /* A savefile is read in a moment; a live family that stops leaves the rest to the next. */
+    if (!s->finishing || config_reads_files(s->d.config))
+        busy |= leftovers_step(&s->leftovers);
     counter_set(&s->c->budget_used, arena_budget_used(s->arena));
     bool for_files = !busy && outfile_under_way(s->out) > 0 && (s->finishing || must_wait(s));
     set_stage(s, for_files ? STAGE_FILE : STAGE_IDLE);

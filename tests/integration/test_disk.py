@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import os
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -62,6 +63,36 @@ class Live(unittest.TestCase):
 
     def rest(self):
         self.run_.until(lambda: self.run_.metric("shardcap_packets_buffered") == 0, "nothing is buffered")
+
+    def held(self):
+        """A connection that stays; what it gives sends so many segments and waits for their echo."""
+        @contextlib.contextmanager
+        def body():
+            listener = netns.inside(self.a.name, lambda: socket.create_server(("0.0.0.0", 0)))
+            accepted = []
+            thread = threading.Thread(target=lambda: accepted.append(listener.accept()))
+            thread.start()
+            client = netns.inside(self.b.name, lambda: socket.create_connection(
+                ("10.77.0.1", listener.getsockname()[1]), timeout=30))
+            thread.join()
+            server, peer = accepted[0]
+            cookie = int.from_bytes(server.getsockopt(socket.SOL_SOCKET, traffic.SO_COOKIE, 8), "little")
+            traffic.announce(self.events)(f"held_{cookie:016X}", server.getsockname(), peer, cookie)
+
+            def talk(count):
+                for _ in range(count):
+                    client.sendall(b"x")
+                    assert server.recv(1) == b"x"
+                    server.sendall(b"y")
+                    assert client.recv(1) == b"y"
+            talk(1)
+            self.run_.until(lambda: self.run_.metric("shardcap_flows_started_total") == 1, "the flow is there")
+            try:
+                yield talk
+            finally:
+                for s in (client, server, listener):
+                    s.close()
+        return body()
 
 
 class FullDisk(Live):
@@ -128,36 +159,6 @@ class FullDisk(Live):
         self.assertGreater(max(len(f.records) for f in run.files().values()), 50)
         self.assertGreaterEqual(summary["drops"]["disk_full"], before)
 
-    def held(self):
-        """A connection that stays; what it gives sends so many segments and waits for their echo."""
-        @contextlib.contextmanager
-        def body():
-            listener = netns.inside(self.a.name, lambda: socket.create_server(("0.0.0.0", 0)))
-            accepted = []
-            thread = threading.Thread(target=lambda: accepted.append(listener.accept()))
-            thread.start()
-            client = netns.inside(self.b.name, lambda: socket.create_connection(
-                ("10.77.0.1", listener.getsockname()[1]), timeout=30))
-            thread.join()
-            server, peer = accepted[0]
-            cookie = int.from_bytes(server.getsockopt(socket.SOL_SOCKET, traffic.SO_COOKIE, 8), "little")
-            traffic.announce(self.events)(f"held_{cookie:016X}", server.getsockname(), peer, cookie)
-
-            def talk(count):
-                for _ in range(count):
-                    client.sendall(b"x")
-                    assert server.recv(1) == b"x"
-                    server.sendall(b"y")
-                    assert client.recv(1) == b"y"
-            talk(1)
-            self.run_.until(lambda: self.run_.metric("shardcap_flows_started_total") == 1, "the flow is there")
-            try:
-                yield talk
-            finally:
-                for s in (client, server, listener):
-                    s.close()
-        return body()
-
 
 class Uploader(Live):
     def watched(self, *args, inside=False):
@@ -192,6 +193,36 @@ class Uploader(Live):
     def test_staging_inside_the_tree(self):
         run = self.watched("-shards=2", "-stream=true", inside=True)
         self.assertTrue((run.datadir / ".staging").is_dir())
+
+
+class Salvage(Live):
+    def test_a_family_that_was_killed_as_a_whole(self):
+        """What stood in staging is published by the next start, ended where it was cut; the judge counts it apart."""
+        run = self.start("-stream=true", "-shards=2", "-captureduration=30s", "-flowtimeout=10s", "-gzip=zlib")
+        with self.held() as talk:
+            talk(1500)
+            run.until(lambda: [p for p in run.leftovers() if os.path.getsize(p) > 2000], "a stream is being written")
+            pids = [p for pids in run.children().values() for p in pids] + [run.supervisor()]
+            for pid in pids:  # stopped first, so that nobody sees another one go
+                os.kill(pid, signal.SIGSTOP)
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            run.process.wait()
+            self.assertEqual(len(run.leftovers()), 1)
+            self.assertEqual(run.files(), {})
+        again = family.Family(self, "-interface=veth0", f"-tcpinfo.eventsocket={self.events.path}", "-shards=1",
+                              namespace=self.a.name, work=self.work, datadir=self.work / "disk" / "data").ready()
+        again.until(lambda: again.metric("shardcap_salvaged_files_total") == 1, "it is published")
+        files = again.files()
+        self.assertEqual(len(files), 1)
+        packets = sum(len(f.records) for f in files.values())
+        self.assertGreater(packets, 100)
+        self.assertEqual(again.metric("shardcap_salvaged_packets_total"), packets)
+        self.assertIn(f"salvaged {packets} packets in 1 files", again.verify())
+        self.assertEqual(again.stop(), 0, again.log)
+        self.assertTrue(again.said("a cut file of a predecessor was ended and published"), again.log)
+        self.assertEqual(again.leftovers(), [])
+        again.verify("-summary", again.summary_file)
 
 
 class Limits(unittest.TestCase):

@@ -293,26 +293,6 @@ static void symlinks_are_not_followed(void **state)
     rig_free(r);
 }
 
-static void strangers_in_staging_are_set_aside(void **state)
-{
-    (void)state;
-    const char *const leftover[] = {"20231114.u.v.0.4294967296.part", "20231114.u.0.7.done", "20231114.u.1.7.part",
-                                    "notes.txt"};
-    struct rig *r = rig_new();
-    for (int i = 0; i < 4; i++) {
-        int fd = openat(r->staging, leftover[i], O_CREAT | O_WRONLY, 0600);
-        assert_true(fd >= 0);
-        close(fd);
-    }
-    rig_start(r);
-    assert_true(rig_exists(r, "staging/20231114.u.v.0.4294967296.part.aside"));
-    assert_true(rig_exists(r, "staging/20231114.u.0.7.done.aside"));
-    assert_true(rig_exists(r, "staging/20231114.u.1.7.part")); /* of another shard */
-    assert_true(rig_exists(r, "staging/notes.txt"));
-    rig_end(r, 0);
-    rig_free(r);
-}
-
 static void a_lost_arena_is_counted(void **state)
 {
     (void)state;
@@ -342,7 +322,6 @@ int main(void)
         cmocka_unit_test(a_full_disk_keeps_the_flow_and_recovers),
         cmocka_unit_test(a_full_disk_gives_way_to_new_packets),
         cmocka_unit_test(symlinks_are_not_followed),
-        cmocka_unit_test(strangers_in_staging_are_set_aside),
         cmocka_unit_test(a_lost_arena_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
