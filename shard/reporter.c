@@ -6,10 +6,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "shared/log.h"
 #include "shared/report.h"
+
+/* Somebody listens, or each flow's end goes to the log. */
+static bool heard(const struct reporter *r)
+{
+    return r && (r->fd >= 0 || log_debug_enabled());
+}
 
 static void send_or_count(struct reporter *r, struct report *m)
 {
+    if (r->fd < 0)
+        return;
     m->left_out = counter_get(&r->c->reports_left_out);
     if (report_send(r->fd, m) != SC_OK)
         counter_add(&r->c->reports_left_out, 1);
@@ -23,15 +32,26 @@ static struct report masked(const struct reporter *r, enum report_kind kind, con
     return m;
 }
 
+/* m->key is masked. what: the path of its file, or the cause. */
+static void note(const struct report *m, const char *fate, const char *what)
+{
+    char flow[FLOWKEY_TEXT];
+    if (log_debug_enabled())
+        log_debug("flow %s flow=%s uuid=%s packets=%llu %s=%s", fate, flowkey_format(&m->key, flow),
+                  m->uuid.text[0] ? m->uuid.text : "none", (unsigned long long)m->packets,
+                  m->kind == REPORT_SAVED ? "file" : "cause", what);
+}
+
 void reporter_saved(struct reporter *r, const struct flowkey *key, const struct uuid *uuid, const char *path,
                     uint64_t packets, uint64_t bytes)
 {
-    if (!r || r->fd < 0)
+    if (!heard(r))
         return;
     struct report m = masked(r, REPORT_SAVED, key, packets);
     m.uuid = *uuid;
     m.bytes = bytes;
     (void)snprintf(m.path, sizeof m.path, "%s", path);
+    note(&m, "saved", m.path);
     send_or_count(r, &m);
 }
 
@@ -49,7 +69,7 @@ static bool may_tell_loss(struct reporter *r)
 void reporter_lost(struct reporter *r, const struct flowkey *key, const struct uuid *uuid, enum cause cause,
                    uint64_t packets)
 {
-    if (!r || r->fd < 0)
+    if (!heard(r))
         return;
     if (!may_tell_loss(r)) {
         counter_add(&r->c->reports_left_out, 1);
@@ -60,6 +80,7 @@ void reporter_lost(struct reporter *r, const struct flowkey *key, const struct u
     m.cause = (uint16_t)cause;
     if (uuid)
         m.uuid = *uuid;
+    note(&m, "lost", cause_name(cause));
     send_or_count(r, &m);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Tells the hub which flows were saved, which were lost, and which the kernel has named (shared/report.h). Failure
- * policy: it never waits and nothing depends on it. Lost flows may come as a flood, so they are limited to
- * REPORTER_LOST_PER_SECOND; what is left out, by that limit or because the hub does not keep up, is counted. */
+ * Tells the hub which flows were saved, which were lost, and which the kernel has named (shared/report.h); the first
+ * two go to the log as well, at debug, addresses masked as in the file. Failure policy: it never waits and nothing
+ * depends on it. Lost flows may come as a flood, so they are limited to REPORTER_LOST_PER_SECOND; what is left out, by
+ * that limit or because the hub does not keep up, is counted. */
 #ifndef SHARD_REPORTER_H
 #define SHARD_REPORTER_H
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The event bus as people use it: events.sock with nanomsg's own tool, as the README prints it."""
-import json
 import os
 import signal
 import stat
@@ -13,34 +12,13 @@ import need
 import netns
 import pcapgen
 import traffic
+import watcher
 
 IN_USER_NAMESPACE = True
 
 
 def setUpModule():
     need.need("netns", "nanocat")
-
-
-class Watcher:
-    """nanocat --sub on events.sock; what it prints, line by line."""
-
-    def __init__(self, test, run, *topics, form="-A"):
-        self.path = run.work / f"watch.{len(list(run.work.glob('watch.*')))}"
-        subscribe = [word for topic in topics for word in ("--subscribe", topic)]
-        with open(self.path, "wb") as out:
-            self.process = subprocess.Popen(["nanocat", "--sub", "--connect", f"ipc://{run.rundir}/events.sock",
-                                             *subscribe, form], stdout=out, stderr=subprocess.STDOUT)
-        test.addCleanup(self.process.wait)
-        test.addCleanup(self.process.kill)
-
-    def lines(self):
-        """[(topic, object)] of what has come whole."""
-        text = self.path.read_text()
-        whole = text[:text.rfind("\n") + 1].splitlines()
-        return [(line.split(" ", 1)[0], json.loads(line.split(" ", 1)[1])) for line in whole]
-
-    def of(self, topic):
-        return [o for t, o in self.lines() if t == topic]
 
 
 class Bus(unittest.TestCase):
@@ -59,7 +37,7 @@ class Bus(unittest.TestCase):
 
     def watch(self, *topics):
         before = self.run_.metric("shardcap_watchers")
-        w = Watcher(self, self.run_, *topics)
+        w = watcher.Watcher(self, self.run_, *topics)
         self.run_.until(lambda: self.run_.metric("shardcap_watchers") == before + 1, "the watcher is connected")
         return w
 

@@ -20,6 +20,7 @@ import need
 import netns
 import pcapgen as g
 import traffic
+import watcher
 
 IN_USER_NAMESPACE = True
 NETBLOCK = "-anonymize.ip=netblock"
@@ -242,6 +243,7 @@ class Netblock(Base):
                     run = self.read(packets, NETBLOCK, "-log.level=debug", *args)
                     self.assertEqual(run.summary()["drops"], {}, run.log)
                     self.nothing(self.everything(run), self.NEEDLES)
+                    self.check_flows_in_the_log(run, "saved", flows)
             # The search finds them where they are.
             run = self.read(packets)
             found = leaks.find(self.everything(run), self.NEEDLES)
@@ -259,6 +261,17 @@ class Netblock(Base):
         run = family.read_savefile(self, path, NETBLOCK, "-log.level=debug", f"-uuid.events={work}/events", work=work)
         self.assertEqual(set(run.summary()["drops"]), {"no_uuid"}, run.log)
         self.nothing(self.everything(run), self.NEEDLES)
+        self.check_flows_in_the_log(run, "lost", flows)
+
+    def check_flows_in_the_log(self, run, fate, flows):
+        """At debug each flow's end is a line, with the addresses that its file shows."""
+        said = sorted(re.findall(rf" DEBUG shard.* flow {fate} flow=(\S+) ", run.log))
+        self.assertEqual(said, sorted(self.flow_text(flow) for flow in flows), run.log)
+
+    @staticmethod
+    def flow_text(flow):
+        ends = sorted((expected.netblock(str(ip)), port) for ip, port in ((flow.client, flow.sport), (flow.server, flow.dport)))
+        return "<->".join(f"{ipaddress.ip_address(ip)}:{port}" for ip, port in ends)
 
     # ---- the checksum ----
 
@@ -398,6 +411,7 @@ class NetblockLive(Live):
         run = family.Family(self, "-interface=veth0", NETBLOCK, "-log.level=debug", "-shards=2", "-flowtimeout=1s",
                             f"-tcpinfo.eventsocket={events.path}", namespace=self.a.name, work=work).ready()
         run.until(lambda: events.accepted, "the hub connects")
+        watch = watcher.Watcher(self, run, "")
         server4 = traffic.Server(self, self.a, on_accept=traffic.announce(events))
         server6 = traffic.Server(self, self.a, "::", on_accept=traffic.announce(events))
         said = []
@@ -413,11 +427,14 @@ class NetblockLive(Live):
             said += [self.request(run, text) for text in bad]
         run.until(lambda: run.metric("pcap_tcpinfohandler_bad_events_total") >= 14, "bad events are counted")
         self.send([g.Flow(1, client=self.CLIENT4, server="10.77.0.1").packet(0).data])  # a flow that nobody names
-        said += [self.request(run, "status"), self.request(run, "status table")]
+        said += [self.request(run, "status"), self.request(run, "status table"), self.request(run, "restart nobody")]
         said += [self.request(run, f"replay {shard} 0 0") for shard in (0, 1)]  # that is the shards' own socket
         said += [run.get(page)[1].encode() for page in ("/", "/metrics", "/healthz", "/readyz")]
+        run.until(lambda: all(watch.of(t) for t in ("uuid.open", "flow.saved", "flow.lost", "stats")), "events.sock tells")
         self.assertEqual(run.stop(), 0, run.log)
         self.assertGreaterEqual(run.summary()["files"], 10)
+        said.append(watch.path.read_bytes())
+        self.assertTrue(any("10.77.0.0:" in o["Flow"] for o in watch.of("flow.saved")), said[-1])
         self.nothing(self.everything(run) + [(f"answer {i}", text) for i, text in enumerate(said)], self.NEEDLES)
         self.assertTrue(any(b"ok shard=" in text for text in said))
 
