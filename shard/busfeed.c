@@ -12,12 +12,15 @@
 #define MESSAGES_PER_TURN 16
 #define ASK_AGAIN_NS NS_PER_SEC
 #define SEND_AGAIN_NS (10 * NS_PER_MS)
+#define SILENCE_NS NS_PER_SEC /* the hub's heart beats ten times a second */
 
 struct busfeed {
     struct busfeed_deps d;
     struct busfeed_state st;
     struct bus *sub, *req;
     struct mono asked_at;
+    struct mono heard_at;   /* last page of the subscription, or when it was connected anew */
+    struct mono content_at; /* last answer, or when nothing was wanted, or when the requester was connected anew */
     bool ever_asked;
 };
 
@@ -45,6 +48,7 @@ struct busfeed *busfeed_new(const struct busfeed_deps *deps, char error[BUS_ERRO
     if (!f->req)
         goto failed;
     f->d.rundir = NULL;
+    f->heard_at = f->content_at = deps->clock->mono(deps->clock->ctx);
     return f;
 failed:
     busfeed_free(f);
@@ -143,6 +147,13 @@ bool busfeed_wants_replay(const struct busfeed_state *st)
     return !st->started || st->heard_epoch != st->epoch || st->heard_next > st->next;
 }
 
+/* A connection over which nothing comes is made anew; no hub, or no memory, is tried again. */
+static void reconnect(struct bus *b)
+{
+    if (bus_reconnect(b) != SC_OK)
+        log_debug("cannot connect to the hub anew");
+}
+
 static void ask(struct busfeed *f)
 {
     char text[96];
@@ -156,9 +167,15 @@ void busfeed_turn(struct busfeed *f)
 {
     void *bytes;
     size_t len;
+    struct mono now = f->d.clock->mono(f->d.clock->ctx);
     for (int i = 0; i < MESSAGES_PER_TURN && bus_recv(f->sub, &bytes, &len) == SC_OK; i++) {
         busfeed_page(&f->st, &f->d, bytes, len, false);
         bus_free(bytes);
+        f->heard_at = now;
+    }
+    if (now.ns - f->heard_at.ns >= SILENCE_NS) {
+        reconnect(f->sub);
+        f->heard_at = now;
     }
     bool answered = false;
     if (f->st.asked && bus_recv(f->req, &bytes, &len) == SC_OK) {
@@ -166,10 +183,17 @@ void busfeed_turn(struct busfeed *f)
         bus_free(bytes);
         answered = true;
     }
-    if (!busfeed_wants_replay(&f->st))
+    bool content = !busfeed_wants_replay(&f->st);
+    if (content || answered)
+        f->content_at = now;
+    if (content)
         return;
+    if (now.ns - f->content_at.ns >= SILENCE_NS) {
+        reconnect(f->req);
+        f->content_at = now;
+    }
     /* The next page at once; a request that could not be sent soon, one that got no answer after a second. */
-    int64_t since = f->d.clock->mono(f->d.clock->ctx).ns - f->asked_at.ns;
+    int64_t since = now.ns - f->asked_at.ns;
     int64_t wait = answered || !f->ever_asked ? 0 : f->st.asked ? ASK_AGAIN_NS : SEND_AGAIN_NS;
     if (since >= wait)
         ask(f);

@@ -2,7 +2,8 @@
  * The shard's end of the event bus: subscribes to the hub's pages, notices what is missing (a gap in the numbers, a new
  * epoch, a heartbeat ahead of us, our own start) and asks bus/replay.sock for them until nothing is.
  * Failure policy: a page that does not parse is ignored (the next heartbeat shows the gap); a request without an answer
- * is repeated every second, for ever; the shard goes on without. */
+ * is repeated every second, for ever, and a connection over which nothing comes for a second is made anew; the shard
+ * goes on without. */
 #ifndef SHARD_BUSFEED_H
 #define SHARD_BUSFEED_H
 

@@ -25,6 +25,8 @@ struct bus {
     enum bus_kind kind;
     int socket;
     int readable; /* -1: a kind that only sends */
+    int endpoint; /* of bus_connect; -1 = none */
+    char address[NN_SOCKADDR_MAX + 1];
 };
 
 static int protocol_of(enum bus_kind kind)
@@ -68,6 +70,7 @@ static struct bus *open_socket(enum bus_kind kind, const char *path, char error[
         return fail(NULL, "no memory for socket", path, error);
     b->kind = kind;
     b->readable = -1;
+    b->endpoint = -1;
     b->socket = nn_socket(AF_SP, protocol_of(kind));
     if (b->socket < 0)
         return fail(b, "cannot open a nanomsg socket for", path, error);
@@ -86,13 +89,13 @@ static struct bus *open_socket(enum bus_kind kind, const char *path, char error[
     return b;
 }
 
-static int address_of(char address[NN_SOCKADDR_MAX], const char *path)
+static int address_of(char address[NN_SOCKADDR_MAX + 1], const char *path)
 {
     if (strlen(path) >= BUS_PATH) {
         errno = ENAMETOOLONG;
         return SC_ETOOLONG;
     }
-    (void)snprintf(address, NN_SOCKADDR_MAX, "ipc://%s", path);
+    (void)snprintf(address, NN_SOCKADDR_MAX + 1, "ipc://%s", path);
     return SC_OK;
 }
 
@@ -109,7 +112,7 @@ static bool directory_writable(const char *path)
 
 struct bus *bus_bind(enum bus_kind kind, const char *path, int mode0600, char error[BUS_ERROR])
 {
-    char address[NN_SOCKADDR_MAX];
+    char address[NN_SOCKADDR_MAX + 1];
     if (address_of(address, path) != SC_OK || !directory_writable(path))
         return fail(NULL, "cannot bind", path, error);
     struct bus *b = open_socket(kind, path, error);
@@ -133,13 +136,23 @@ struct bus *bus_bind(enum bus_kind kind, const char *path, int mode0600, char er
 
 struct bus *bus_connect(enum bus_kind kind, const char *path, char error[BUS_ERROR])
 {
-    char address[NN_SOCKADDR_MAX];
+    char address[NN_SOCKADDR_MAX + 1];
     if (address_of(address, path) != SC_OK)
         return fail(NULL, "cannot connect to", path, error);
     struct bus *b = open_socket(kind, path, error);
     if (!b)
         return NULL;
-    return nn_connect(b->socket, address) < 0 ? fail(b, "cannot connect to", path, error) : b;
+    memcpy(b->address, address, sizeof b->address);
+    b->endpoint = nn_connect(b->socket, address);
+    return b->endpoint < 0 ? fail(b, "cannot connect to", path, error) : b;
+}
+
+int bus_reconnect(struct bus *b)
+{
+    if (b->endpoint >= 0)
+        (void)nn_shutdown(b->socket, b->endpoint);
+    b->endpoint = nn_connect(b->socket, b->address);
+    return b->endpoint < 0 ? SC_ESYS : SC_OK;
 }
 
 void bus_close(struct bus *b)

@@ -29,6 +29,9 @@ struct bus;
 struct bus *bus_bind(enum bus_kind kind, const char *path, int mode0600, char error[BUS_ERROR]);
 /* Opens and connects (SUB to all topics, REQ, PUSH); works before the other side is there. */
 struct bus *bus_connect(enum bus_kind kind, const char *path, char error[BUS_ERROR]);
+/* Connects anew. nanomsg does that by itself, but was seen to stop trying for good when the peer was killed while this
+ * process stood still. bus_fd stays the same; what was received stays to be taken. SC_OK or SC_ESYS (try again). */
+int bus_reconnect(struct bus *b) SC_MUST_CHECK;
 void bus_close(struct bus *b); /* NULL is fine */
 
 /* How many peers are connected. */

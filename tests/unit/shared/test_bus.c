@@ -183,7 +183,27 @@ static void pub_to_late_sub(void **state)
     assert_int_equal(len, 5);
     assert_memory_equal(bytes, "hello", 5);
     bus_free(bytes);
+    assert_int_equal(bus_peers(pub), 1);
+
+    /* Connected anew, at the same descriptor; what was received meanwhile does not matter here. */
+    int fd = bus_fd(sub);
+    assert_int_equal(bus_reconnect(sub), SC_OK);
+    assert_int_equal(bus_fd(sub), fd);
+    rc = SC_EAGAIN;
+    for (int i = 0; i < 200 && rc == SC_EAGAIN; i++) {
+        assert_int_equal(bus_send(pub, "again", 5), SC_OK);
+        rc = bus_recv_wait(sub, 50, &bytes, &len);
+        if (rc == SC_OK && memcmp(bytes, "again", 5) != 0) {
+            bus_free(bytes);
+            rc = SC_EAGAIN;
+        }
+    }
+    assert_int_equal(rc, SC_OK);
+    bus_free(bytes);
     bus_close(sub);
+    for (int i = 0; i < 500 && bus_peers(pub) > 0; i++)
+        (void)usleep(10000);
+    assert_int_equal(bus_peers(pub), 0);
     bus_close(pub);
 }
 
