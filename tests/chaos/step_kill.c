@@ -30,7 +30,7 @@
 #define CUT_SEAL 150u        /* instructions after the first packed byte of the first seal: before its commit */
 #define STEPS_MAX 20000000ul /* a subject that runs longer does not end */
 #define PARTS 5u             /* of the shared memory */
-#define PART_MAX ((size_t)1 << 17)
+#define PART_MAX ((size_t)1 << 19)
 
 struct proof {
     struct rig *r;
