@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The event socket's client. Reads at most one buffer per turn of the loop, so a flooding server starves nobody.
  * Failure policy: whatever goes wrong (no server, its end, an error, no fds left) is the same: close, wait, connect
- * again. Logged when the state changes, not per attempt. */
+ * again. Logged when the state changes, not per attempt, and at most once a second. */
 #include "dispatcher/hub/eventsocket.h"
 
 #include <errno.h>
@@ -15,9 +15,6 @@
 #include "dispatcher/hub/halfline.h"
 #include "shared/log.h"
 
-#define RETRY_MIN (100 * NS_PER_MS)
-#define RETRY_MAX (5 * NS_PER_SEC)
-
 struct eventsocket {
     struct eventsocket_setup s;
     struct sockaddr_un address;
@@ -27,8 +24,14 @@ struct eventsocket {
     int fd; /* -1 = not connected */
     int64_t delay_ns;
     struct mono since; /* of the connection */
-    bool told;         /* that the server is not there */
+    struct log_limit limit;
+    bool told; /* that the server is not there */
 };
+
+static struct mono now(const struct eventsocket *e)
+{
+    return e->s.clock->mono(e->s.clock->ctx);
+}
 
 static void disconnect(struct eventsocket *e)
 {
@@ -42,11 +45,16 @@ static void disconnect(struct eventsocket *e)
     counter_set(&e->s.counters->eventsocket_up, 0);
 }
 
+int64_t eventsocket_next_delay(int64_t delay_ns)
+{
+    return delay_ns < EVENTSOCKET_RETRY_MAX / 2 ? delay_ns * 2 : EVENTSOCKET_RETRY_MAX;
+}
+
 static void try_later(struct eventsocket *e)
 {
     disconnect(e);
     evloop_timer_set(e->retry, e->delay_ns);
-    e->delay_ns = e->delay_ns * 2 < RETRY_MAX ? e->delay_ns * 2 : RETRY_MAX;
+    e->delay_ns = eventsocket_next_delay(e->delay_ns);
 }
 
 static void on_readable(void *ctx)
@@ -54,16 +62,22 @@ static void on_readable(void *ctx)
     struct eventsocket *e = ctx;
     ssize_t n = halfline_read(e->held, e->fd);
     if (n > 0) {
-        e->delay_ns = RETRY_MIN;
+        e->delay_ns = EVENTSOCKET_RETRY_MIN;
         return;
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    log_warn("event socket closed error=%s; connecting again", n < 0 ? strerror(errno) : "none");
+    int error = n < 0 ? errno : 0;
+    unsigned long more;
+    if (log_allow(&e->limit, now(e), &more)) {
+        log_warn("event socket closed error=%s suppressed=%lu; connecting again", error ? strerror(error) : "none",
+                 more);
+        e->told = true;
+    }
     /* Half a line at the end cannot be told from a whole one. The parser decides; it refuses cut JSON. */
     halfline_end(e->held);
-    if (e->s.clock->mono(e->s.clock->ctx).ns - e->since.ns >= RETRY_MAX)
-        e->delay_ns = RETRY_MIN;
+    if (now(e).ns - e->since.ns >= EVENTSOCKET_RETRY_MAX)
+        e->delay_ns = EVENTSOCKET_RETRY_MIN;
     try_later(e);
 }
 
@@ -72,8 +86,7 @@ static bool watch(struct eventsocket *e)
     e->readable = evloop_on_readable(e->s.loop, e->fd, on_readable, e);
     if (!e->readable)
         return false;
-    e->told = false;
-    e->since = e->s.clock->mono(e->s.clock->ctx);
+    e->since = now(e);
     counter_set(&e->s.counters->eventsocket_up, 1);
     return true;
 }
@@ -96,15 +109,19 @@ static void on_retry(void *ctx)
     bool up = dial(e);
     int error = errno;
     if (!up || !watch(e)) {
-        if (!e->told)
-            log_warn("cannot connect to the event socket of -tcpinfo.eventsocket, trying on error=%s",
-                     up ? "out of memory" : strerror(error));
-        e->told = true;
+        unsigned long more;
+        if (!e->told && log_allow(&e->limit, now(e), &more)) {
+            log_warn("cannot connect to the event socket of -tcpinfo.eventsocket, trying on error=%s suppressed=%lu",
+                     up ? "out of memory" : strerror(error), more);
+            e->told = true;
+        }
         try_later(e);
         return;
     }
+    if (e->told || counter_get(&e->s.counters->eventsocket_connects) == 0)
+        log_info("event socket connected"); /* of one that comes and goes all the time no more than of its going */
+    e->told = false;
     counter_add(&e->s.counters->eventsocket_connects, 1);
-    log_info("event socket connected");
 }
 
 /* Goes on with a predecessor's connection. False: there is none that was ever made. */
@@ -131,7 +148,7 @@ struct eventsocket *eventsocket_new(const struct eventsocket_setup *setup)
         return NULL;
     e->s = *setup;
     e->fd = -1;
-    e->delay_ns = RETRY_MIN;
+    e->delay_ns = EVENTSOCKET_RETRY_MIN;
     e->address.sun_family = AF_UNIX;
     size_t len = strlen(setup->path);
     e->held = halfline_open(setup->memory, setup->on_line, setup->on_too_long, setup->ctx);

@@ -30,4 +30,9 @@ struct eventsocket_setup {
 struct eventsocket *eventsocket_new(const struct eventsocket_setup *setup);
 void eventsocket_free(struct eventsocket *e); /* NULL is fine */
 
+/* The wait after one of delay_ns: doubled, at most EVENTSOCKET_RETRY_MAX. */
+#define EVENTSOCKET_RETRY_MIN (100 * NS_PER_MS)
+#define EVENTSOCKET_RETRY_MAX (5 * NS_PER_SEC)
+int64_t eventsocket_next_delay(int64_t delay_ns);
+
 #endif

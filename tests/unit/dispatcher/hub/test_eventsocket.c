@@ -285,6 +285,15 @@ static void a_connection_that_was_never_made(void **state)
     (void)close(fd);
 }
 
+static void waits_grow_to_five_seconds(void **state)
+{
+    (void)state;
+    int64_t delay = EVENTSOCKET_RETRY_MIN;
+    static const int64_t ms[] = {100, 200, 400, 800, 1600, 3200, 5000, 5000};
+    for (size_t i = 0; i < sizeof ms / sizeof ms[0]; i++, delay = eventsocket_next_delay(delay))
+        assert_int_equal(delay, ms[i] * NS_PER_MS);
+}
+
 static void path_too_long(void **state)
 {
     (void)state;
@@ -304,6 +313,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bytes_of_any_kind, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_successor_goes_on_with_the_connection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_connection_that_was_never_made, set_up, tear_down),
+        cmocka_unit_test(waits_grow_to_five_seconds),
         cmocka_unit_test_setup_teardown(path_too_long, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("hub/eventsocket", tests, NULL, NULL);
