@@ -77,9 +77,15 @@ void client_close(struct client *c)
 int client_ask(struct client *c, const void *request, size_t len, void **answer_r, size_t *len_r,
                char error[CLIENT_ERROR])
 {
+    return client_ask_within(c, request, len, CLIENT_WAIT_MS, answer_r, len_r, error);
+}
+
+int client_ask_within(struct client *c, const void *request, size_t len, int ms, void **answer_r, size_t *len_r,
+                      char error[CLIENT_ERROR])
+{
     int rc = bus_send(c->bus, request, len);
     if (rc == SC_OK)
-        rc = bus_recv_wait(c->bus, CLIENT_WAIT_MS, answer_r, len_r);
+        rc = bus_recv_wait(c->bus, ms, answer_r, len_r);
     if (rc != SC_OK)
         (void)snprintf(error, CLIENT_ERROR, "no answer at %s (%s): is shardcap running, and may you write to it?",
                        c->path, rc == SC_EAGAIN ? "timed out" : sc_strerror(rc));

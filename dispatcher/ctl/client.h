@@ -27,4 +27,8 @@ void client_close(struct client *c); /* NULL is fine */
 int client_ask(struct client *c, const void *request, size_t len, void **answer_r, size_t *len_r,
                char error[CLIENT_ERROR]) SC_MUST_CHECK;
 
+/* The same, waiting at most ms. */
+int client_ask_within(struct client *c, const void *request, size_t len, int ms, void **answer_r, size_t *len_r,
+                      char error[CLIENT_ERROR]) SC_MUST_CHECK;
+
 #endif

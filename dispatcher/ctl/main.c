@@ -14,14 +14,16 @@
 #include "dispatcher/ctl/restart.h"
 #include "dispatcher/ctl/show.h"
 #include "dispatcher/ctl/status.h"
+#include "dispatcher/ctl/top.h"
 #include "dispatcher/ctl/verify.h"
 #include "dispatcher/ctl/watch.h"
 #include "shared/proto.h"
 #include "shared/version.h"
 
 static const struct command *const commands[] = {
-    &status_command, &restart_command, &drain_command,  &watch_command, &lookup_command, &inject_command,
-    &record_command, &replay_command,  &verify_command, &find_command,  &show_command,   &cat_command,
+    &status_command, &top_command,    &restart_command, &drain_command,  &watch_command,
+    &lookup_command, &inject_command, &record_command,  &replay_command, &verify_command,
+    &find_command,   &show_command,   &cat_command,
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
