@@ -12,7 +12,7 @@ PACKAGES := gcc make libc6-dev libpcap-dev libevent-dev libnanomsg-dev libjansso
 PACKAGES_TEST := libcmocka-dev python3 tshark tcpdump nanomsg-utils iproute2 curl clang valgrind binutils tar \
 	man-db systemd python3-yaml
 PACKAGES_DEV := clang libclang-rt-14-dev clang-format clang-tidy cppcheck python3 binutils debhelper dpkg-dev lintian \
-	prometheus
+	prometheus chromium
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -57,10 +57,10 @@ codecs := zlib$(if $(lib_libdeflate), libdeflate)$(if $(lib_isal), ISA-L)
 
 libs_supervisor := -levent_core -lcap
 libs_capture := -lpcap -levent_core -lcap -lseccomp
-libs_hub := -lnanomsg -levent -ljansson -lcap -lseccomp
+libs_hub := -lnanomsg -levent -ljansson -lcap -lseccomp -lm
 libs_ctl := -lnanomsg -ljansson -lpcap -lz -lncurses -ltinfo
 libs_shard := -lnanomsg -levent_core -ljansson -lz $(lib_isal) $(lib_libdeflate) -lcap -lseccomp
-libs_all := -lnanomsg -levent -lpcap -ljansson -lz $(lib_isal) $(lib_libdeflate) -lcap -lseccomp
+libs_all := -lnanomsg -levent -lpcap -ljansson -lz $(lib_isal) $(lib_libdeflate) -lcap -lseccomp -lm
 
 # One short line per step; V=1 shows the commands.
 Q := $(if $(V),,@)

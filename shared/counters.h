@@ -190,6 +190,22 @@ struct dispatcher_page {
     struct interface_counters interfaces[INTERFACES_MAX];
 };
 
+#define HISTORY_SAMPLES 361 /* an hour and its first moment */
+#define HISTORY_STEP_NS (INT64_C(10) * 1000 * 1000 * 1000)
+/* Sums over the family at one moment, for the status page. What is no gauge only grows. */
+struct history_sample {
+    int64_t mono_ns;
+    uint64_t delivered, saved, lost, limits, kernel_dropped, files;
+    uint64_t flows_live, flows_unnamed;         /* gauges */
+    uint64_t ring_permille, budget_permille;    /* gauges, of the fullest shard */
+    uint64_t uuids, uuid_ns, closed, closed_ns; /* flows named and their waits; files and how late they came */
+};
+/* A ring of them. Written and read by the hub alone; it is in shared memory to outlive it. */
+struct history {
+    uint64_t count; /* ever taken; sample n stands at n % HISTORY_SAMPLES */
+    struct history_sample samples[HISTORY_SAMPLES];
+};
+
 #define HUB_PAGE_MAGIC 0x53434855u
 /* One memfd. Single writer: the hub. */
 struct hub_page {
@@ -210,6 +226,7 @@ struct hub_page {
     counter watchers;       /* gauge: connections to events.sock */
     counter watch_sent;     /* messages sent there */
     counter watch_left_out; /* messages for which there was no room */
+    struct history history;
 };
 
 #define SUPERVISOR_PAGE_MAGIC 0x53435350u

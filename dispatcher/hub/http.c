@@ -153,6 +153,7 @@ static void answer(struct evhttp_request *request, int status, const char *type,
     (void)evhttp_add_header(headers, "Connection", "close");
     (void)evhttp_add_header(headers, "Cache-Control", "no-store");
     (void)evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+    (void)evhttp_add_header(headers, "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
     if (status == HTTP_BADMETHOD)
         (void)evhttp_add_header(headers, "Allow", "GET, HEAD");
     evhttp_send_reply(request, status, NULL, NULL);

@@ -18,6 +18,7 @@
 #include "dispatcher/hub/destroyfeed.h"
 #include "dispatcher/hub/eventsocket.h"
 #include "dispatcher/hub/halfline.h"
+#include "dispatcher/hub/history.h"
 #include "dispatcher/hub/http.h"
 #include "dispatcher/hub/journal.h"
 #include "dispatcher/hub/page.h"
@@ -224,6 +225,7 @@ static void on_heartbeat(void *ctx)
     publish_flush(h->publish);
     publish_heartbeat(h->publish);
     pulses_look(&h->pages.pulses, h->pages.dispatcher, h->pages.shard, h->pages.config->shards, now(h));
+    history_tick(&h->pages.hub->history, &h->pages, now(h));
     watchers_tick(h->watchers);
     if (h->ask_until.ns != 0 && now(h).ns >= h->ask_until.ns)
         on_answer(h, h->asked, "error timeout: the supervisor does not answer");
@@ -434,7 +436,7 @@ int hub_run(int attach_fd)
     log_never_block(true);
     log_wipe_status();
     int status = attach(&h);
-    h.page = (struct page_source){&h.pages, parent};
+    h.page = (struct page_source){&h.pages, parent, h.clock};
     if (status == EXIT_DONE)
         status = open_destroy_feed(&h);
     if (status == EXIT_DONE)

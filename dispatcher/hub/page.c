@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * /, /metrics, /healthz, /readyz. Failure policy: an unknown path is 404; lack of memory is the body's sticky flag,
- * which the server turns into 500. */
+ * /, /api/status, /metrics, /healthz, /readyz. Failure policy: an unknown path is 404; lack of memory is the body's
+ * sticky flag, which the server turns into 500. */
 #include "dispatcher/hub/page.h"
 
 #include <string.h>
 
 #include "dispatcher/hub/metrics.h"
+#include "dispatcher/hub/overview.h"
 #include "dispatcher/hub/procstat.h"
+#include "dispatcher/hub/status.h"
 #include "shared/version.h"
 
 static void metrics(const struct page_source *s, struct text *body)
@@ -36,25 +38,6 @@ static int ready(const struct page_source *s, struct text *body)
     return is_ready ? 200 : 503;
 }
 
-static void overview(const struct page_source *s, struct text *body)
-{
-    struct totals t;
-    totals_read(&t, s->pages->dispatcher, s->pages->shard, s->pages->config->shards);
-    text_printf(body,
-                "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>shardcap</title></head>\n");
-    text_printf(body,
-                "<body><h1>shardcap %s</h1>\n<p>Saves the packet headers of every TCP flow, one file per flow.</p>\n",
-                version_text());
-    text_printf(body,
-                "<p>flows %llu (%llu unnamed), files %llu, packets delivered %llu, saved %llu, lost %llu</p>\n<ul>\n",
-                (unsigned long long)t.flows_live, (unsigned long long)t.flows_unnamed, (unsigned long long)t.files,
-                (unsigned long long)t.delivered, (unsigned long long)t.saved, (unsigned long long)t.lost);
-    text_printf(body, "<li><a href=\"/metrics\">/metrics</a> for Prometheus</li>\n"
-                      "<li><a href=\"/healthz\">/healthz</a> 200 while the hub answers</li>\n"
-                      "<li><a href=\"/readyz\">/readyz</a> 200 while every process is up, else 503</li>\n"
-                      "</ul></body></html>\n");
-}
-
 int page_serve(void *ctx, const char *path, struct text *body, const char **type)
 {
     const struct page_source *s = ctx;
@@ -71,7 +54,12 @@ int page_serve(void *ctx, const char *path, struct text *body, const char **type
         return ready(s, body);
     if (strcmp(path, "/") == 0) {
         *type = "text/html; charset=utf-8";
-        overview(s, body);
+        overview_html(s->pages, s->clock->mono(s->clock->ctx), body);
+        return 200;
+    }
+    if (strcmp(path, "/api/status") == 0) {
+        *type = "application/json";
+        status_json(s->pages, body);
         return 200;
     }
     return 404;

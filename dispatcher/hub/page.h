@@ -5,10 +5,12 @@
 
 #include "dispatcher/hub/pages.h"
 #include "dispatcher/hub/text.h"
+#include "shared/clock.h"
 
 struct page_source {
     const struct pages *pages;
     pid_t supervisor;
+    const struct clock *clock;
 };
 
 /* An http_handler; ctx is a struct page_source. */

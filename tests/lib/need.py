@@ -53,6 +53,7 @@ PROBES = {
     "systemd-analyze": (_program("systemd-analyze"), "systemd is not installed"),
     "dh": (_program("dh"), "debhelper is not installed"),
     "lintian": (_program("lintian"), "lintian is not installed"),
+    "chromium": (_program("chromium"), "chromium is not installed"),
     "promtool": (_program("promtool"), "promtool is not installed"),
     "systemd": (lambda: os.path.exists("/lib/systemd/systemd"), "systemd is not installed"),
     "root": (real_root, "needs to be root over several users"),
