@@ -189,7 +189,7 @@ stress: $(stress_bin) ## Build and run the stress programs
 
 # ---- what a person calls ----
 
-.PHONY: help deps deps-test deps-dev run demo test integration chaos bench format check-format check-layers lint lint-tidy lint-cppcheck guards
+.PHONY: help deps deps-test deps-dev run demo test integration chaos bench format check-format check-layers check-inputs lint lint-tidy lint-cppcheck guards
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
@@ -273,6 +273,9 @@ check-format: ## Is every source formatted?
 
 check-layers: all ## Does every file include, and every program link, only what stands under it?
 	@python3 tests/guards/check_layers.py --bin $(BIN)
+
+check-inputs: ## Has each of the forty hostile inputs a test? (python3 tests/guards/check_inputs.py -v: which)
+	@python3 tests/guards/check_inputs.py
 
 # clang-tidy and cppcheck keep their settings in .clang-tidy and here; two files at a time.
 CPPCHECK := cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr \

@@ -157,6 +157,36 @@ class Guard(unittest.TestCase):
         self.assertNotIn("shardcap-dispatcher is linked with libpcap", done.stdout)
 
 
+class Inputs(unittest.TestCase):
+    """Each hostile input has a test; a marked test that is not run is none."""
+
+    def ask(self, change=lambda tree: None):
+        tree = pathlib.Path(tempfile.mkdtemp(prefix="shardcap-inputs-"))
+        self.addCleanup(shutil.rmtree, tree)
+        shutil.copytree(ROOT / "tests", tree / "tests")
+        change(tree)
+        done = subprocess.run(["python3", str(tree / "tests/guards/check_inputs.py")], capture_output=True, text=True,
+                              check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def edit(self, name, old, new):
+        def change(tree):
+            text = (tree / "tests" / name).read_text()
+            self.assertIn(old, text)
+            (tree / "tests" / name).write_text(text.replace(old, new))
+        return change
+
+    def test_missing_ones_are_seen(self):
+        self.assertEqual(self.ask()[0], 0)
+        status, output = self.ask(self.edit("unit/shared/test_frame_hostile.c", "Hostile input 27", "Input 27"))
+        self.assertEqual(status, 1)
+        self.assertIn("no test for 27", output)
+        self.assertEqual(self.ask(self.edit("unit/shared/frame_rows.h", '{"5 ', '{"'))[0], 1)
+        status, output = self.ask(self.edit("unit/shared/test_frame_hostile.c", "cmocka_unit_test(a_cut_has_its_cause),", ""))
+        self.assertEqual(status, 1)
+        self.assertIn("a_cut_has_its_cause is not run", output)
+
+
 class Runner(unittest.TestCase):
     """The test runner itself: what fails must not end green."""
 

@@ -204,7 +204,7 @@ class Trouble(Base):
         self.assertLess(summary["files"], len(flows))
 
     def test_halfopen_evicted(self):
-        """A flood of SYNs from ever new addresses pushes out half-open flows, never the named one."""
+        """Hostile input 34. A flood of SYNs from ever new addresses pushes out half-open flows, never the named one."""
         named = g.Flow(1)
         flood = [g.Flow(2 + i).packet(g.START + i * 1000, flags=g.SYN, options=g.OPT_SYN) for i in range(60000)]
         mine = [named.packet(g.START + i * 10**6) for i in range(60)]

@@ -534,6 +534,7 @@ class Dates(Base):
             self.assertEqual(list(run.files()), [f"{day}/{flow.uuid}.pcap.gz"], run.log)
 
     def test_live_an_impossible_date_is_replaced_and_counted(self):
+        """Hostile input 39."""
         need.need("netns")
         a, b = netns.pair(self)
         work = family.workdir(self)

@@ -62,6 +62,7 @@ class Base(unittest.TestCase):
 
 class Kinds(Base):
     def test_pcap_of_every_order_and_unit(self):
+        """Hostile input 30."""
         flows = many_shapes()
         packets = packets_of(flows)
         for order in "<>":
@@ -78,6 +79,7 @@ class Kinds(Base):
                     self.check(packets, flows, g.pcapng(packets, order, resolution))
 
     def test_pcapng_of_several_sections(self):
+        """Hostile input 30."""
         flows = many_shapes()
         packets = packets_of(flows)
         self.check(packets, flows, g.pcapng(packets, sections=3))
@@ -89,6 +91,7 @@ class Kinds(Base):
         self.check(packets, [flow], g.pcapng(packets, ">"))
 
     def test_every_linktype(self):
+        """Hostile input 32."""
         for linktype in (g.SLL, g.SLL2, g.RAW, g.NULL, g.LOOP, g.PPP):
             with self.subTest(linktype=linktype):
                 flows = many_shapes(linktype)
@@ -101,6 +104,7 @@ class Kinds(Base):
                 self.check(packets, flows, g.pcap(packets))
 
     def test_null_and_loop_of_a_foreign_byte_order(self):
+        """Hostile input 32."""
         flow = g.Flow(1, linktype=g.NULL)
         packets = packets_of([flow])
         for p in packets:
@@ -108,6 +112,7 @@ class Kinds(Base):
         self.check(packets, [flow], g.pcap(packets))
 
     def test_an_unknown_linktype_is_refused_by_name(self):
+        """Hostile input 30."""
         flow = g.Flow(1)
         path = g.write(family.workdir(self) / "in.pcap", g.pcap(packets_of([flow]), linktype=105))
         run = family.Family(self, "-read", path)
@@ -195,7 +200,7 @@ class Content(Base):
         self.assertEqual(list(self.content(run).values()), [expected.file_bytes(packets, 80)])
 
     def test_big_tcp_and_segmentation_offload(self):
-        """IPv6 payload length 0 and IPv4 total length 0 on frames longer than 65,535 bytes."""
+        """Hostile inputs 10, 14. IPv6 payload length 0 and IPv4 total length 0 on frames longer than 65,535 bytes."""
         four, six = g.Flow(1), g.Flow(2, v6=True)
         packets = [four.packet(g.START, payload=70000, total_length=0),
                    six.packet(g.START + 1000, payload=70000, payload_length=0)]
@@ -244,6 +249,7 @@ class Content(Base):
         self.assertEqual(self.content(buffered), self.content(stream))
 
     def test_both_directions_and_odd_keys_are_one_flow_each(self):
+        """Hostile inputs 25, 26."""
         flows = [g.Flow(1, client="192.0.2.10", server="192.0.2.10", sport=80, dport=80),   # LAND
                  g.Flow(2, sport=0, dport=0), g.Flow(3, client="0.0.0.0"), g.Flow(4, client="224.0.0.1"),
                  g.Flow(5, sport=443, dport=443), g.Flow(6, v6=True, client="2001:db8::9", server="2001:db8::9")]
@@ -258,6 +264,7 @@ class Content(Base):
         self.assertEqual(run.summary()["drops"], {})
 
     def test_ipv4_mapped_addresses_are_the_ipv4_flow(self):
+        """Hostile input 20."""
         flow = g.Flow(1, client="10.0.0.9")
         mapped = g.Flow(1, v6=True, client="::ffff:10.0.0.9", server="::ffff:192.0.2.10")
         packets = [flow.packet(g.START), mapped.packet(g.START + 1000, number=1), flow.packet(g.START + 2000, number=2)]
@@ -392,6 +399,7 @@ class Names(Base):
         self.assertEqual(run.summary()["drops"], {})
 
     def test_bad_event_lines_are_passed_over(self):
+        """Hostile input 38."""
         flow = g.Flow(1)
         packets = packets_of([flow])
         work = family.workdir(self)
@@ -404,7 +412,7 @@ class Names(Base):
         self.assertEqual(self.content(run), expected.files(packets, [flow]))
 
     def test_a_reused_port_is_two_flows(self):
-        """FIN both ways, then a SYN with a new sequence number on the same ports: two whole files."""
+        """Hostile input 36. FIN both ways, then a SYN with a new sequence number on the same ports: two whole files."""
         one = g.Flow(1)
         two = g.Flow(2, client=str(one.client), sport=one.sport)
         first, second = one.conversation(g.START), two.conversation(g.START + 10**9)

@@ -118,6 +118,7 @@ static void grows_and_shrinks(void **state)
     random_life(*state, FLOWS, 100000, spread);
 }
 
+/* Hostile input 35: even keys that do collide are all found. */
 static void collisions(void **state)
 {
     random_life(*state, 300, 5000, collide);

@@ -122,6 +122,7 @@ static void limits_of_a_flow(void **state)
     }
 }
 
+/* Hostile input 36. */
 static void reuse_of_a_key(void **state)
 {
     (void)state;
@@ -235,6 +236,7 @@ static void wait_for_a_uuid_ends(void **state)
     rig_free(r);
 }
 
+/* Hostile input 37. */
 static void events_before_and_after(void **state)
 {
     (void)state;
@@ -276,6 +278,7 @@ static void second_uuid_after_the_end_waits(void **state)
     rig_free(r);
 }
 
+/* Hostile input 39: directory by the event. */
 static void dates_of_events(void **state)
 {
     (void)state;
@@ -341,6 +344,7 @@ static void a_uuid_told_again_for_a_flow_that_comes_back(void **state)
     rig_free(r);
 }
 
+/* Hostile input 37. */
 static void same_uuid_gets_suffixes(void **state)
 {
     (void)state;
@@ -423,6 +427,7 @@ static void linktype_change(void **state)
     rig_free(r);
 }
 
+/* Hostile input 29. */
 static void odd_times(void **state)
 {
     (void)state;

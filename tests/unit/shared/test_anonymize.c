@@ -250,6 +250,7 @@ static const struct change changes[] = {
      NO_MACS "8100 0005 0800 " V4("45", "0028", "00", "00", "0000") TCP},
 };
 
+/* Hostile inputs 13, 19, 24: what is wiped. */
 static void netblock_byte_for_byte(void **state)
 {
     (void)state;

@@ -165,6 +165,7 @@ static void keys_match_in_any_case(void **state)
     assert_string_equal(ev.uuid.text, "a");
 }
 
+/* Hostile input 38. */
 static void of_duplicates_the_last_wins(void **state)
 {
     (void)state;
@@ -181,6 +182,7 @@ static void of_duplicates_the_last_wins(void **state)
 #undef REST
 }
 
+/* Hostile input 38. */
 static void blanks_around_a_line(void **state)
 {
     (void)state;
@@ -191,6 +193,7 @@ static void blanks_around_a_line(void **state)
     assert_verdict("   ", FLOWEVENT_BADJSON);
 }
 
+/* Hostile input 38. */
 static void lines_that_are_not_one_json_object(void **state)
 {
     (void)state;
@@ -226,6 +229,7 @@ static void lines_that_are_not_one_json_object(void **state)
     assert_verdict(OPEN_ID("\"x\""), FLOWEVENT_BADJSON);
 }
 
+/* Hostile input 38. */
 static void nul_bytes(void **state)
 {
     (void)state;
@@ -259,6 +263,7 @@ static char *nested(char *out, int n, char open, char close)
     return out;
 }
 
+/* Hostile input 38. */
 static void depth(void **state)
 {
     (void)state;
@@ -276,6 +281,7 @@ static void depth(void **state)
                    FLOWEVENT_GOOD);
 }
 
+/* Hostile input 38. */
 static void length(void **state)
 {
     (void)state;
@@ -323,6 +329,7 @@ static void bad_uuids(void **state)
     assert_verdict("{\"Event\":1,\"Timestamp\":\"" TIME "\"}", FLOWEVENT_BADUUID);
 }
 
+/* Hostile inputs 20, 38. */
 static void bad_addresses(void **state)
 {
     (void)state;
@@ -348,6 +355,7 @@ static void bad_addresses(void **state)
 #undef IPS
 }
 
+/* Hostile input 38. */
 static void bad_ports(void **state)
 {
     (void)state;
@@ -366,6 +374,7 @@ static void bad_ports(void **state)
 #undef PORTS
 }
 
+/* Hostile input 39. */
 static void good_times(void **state)
 {
     (void)state;
@@ -404,6 +413,7 @@ static void good_times(void **state)
     }
 }
 
+/* Hostile input 39. */
 static void bad_times(void **state)
 {
     (void)state;

@@ -151,6 +151,43 @@ static void shard_comes_from_the_high_bits(void **state)
             assert_true(flowkey_shard((uint64_t)top << 56, shards) < shards);
 }
 
+/* Hostile input 35: a million keys that are one to a sum or an exclusive or of their words. Keyed, they lie as evenly
+ * over the slots of a table and over the shards as any others, so that a packet costs what it costs; and where they
+ * lie nobody can know beforehand. */
+static void keys_that_collide_unkeyed(void **state)
+{
+    (void)state;
+    enum { KEYS = 1 << 20, SHARDS = 7 };
+    static uint8_t load[2][KEYS];
+    static const struct siphash_key keys[2] = {{1, 2}, {3, 4}};
+    unsigned shards[SHARDS] = {0}, most[2] = {0}, same = 0;
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < KEYS; i++) {
+        uint8_t a[4] = {10, (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i};
+        uint8_t b[4] = {172, (uint8_t)~a[1], (uint8_t)~a[2], (uint8_t)~a[3]};
+        struct flowkey key;
+        flowkey_make(&key, 4, a, 80, b, 443);
+        uint32_t words = 0;
+        for (int n = 0; n < 4; n++)
+            words += (uint32_t)(a[n] + b[n]);
+        assert_true(i == 0 || words == sum); /* what an unkeyed hash of this kind sees */
+        sum = words;
+        for (int k = 0; k < 2; k++) {
+            uint64_t hash = flowkey_hash(&key, &keys[k]);
+            uint8_t *at = &load[k][hash % KEYS];
+            most[k] = ++*at > most[k] ? *at : most[k];
+            if (k == 0)
+                shards[flowkey_shard(hash, SHARDS)]++;
+        }
+        same += flowkey_hash(&key, &keys[0]) % KEYS == flowkey_hash(&key, &keys[1]) % KEYS;
+    }
+    assert_in_range(most[0], 5, 16); /* by chance 9 or so */
+    assert_in_range(most[1], 5, 16);
+    assert_true(same < 32);
+    for (unsigned i = 0; i < SHARDS; i++)
+        assert_in_range(shards[i], KEYS / SHARDS * 98 / 100, KEYS / SHARDS * 102 / 100);
+}
+
 static void addresses_from_text(void **state)
 {
     (void)state;
@@ -181,6 +218,7 @@ int main(void)
         cmocka_unit_test(every_byte_of_a_key_is_set),
         cmocka_unit_test(longest_text_fits),
         cmocka_unit_test(shard_comes_from_the_high_bits),
+        cmocka_unit_test(keys_that_collide_unkeyed),
         cmocka_unit_test(addresses_from_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,7 +67,7 @@ static void every_row_has_its_outcome(void **state)
     guard_free(&g);
 }
 
-/* Row 27: a valid packet in its parts, each with the cause of a cut inside it (up to, not including, its end). */
+/* A valid packet in its parts, each with the cause of a cut inside it (up to, not including, its end). */
 struct part {
     const char *hex;
     enum cause cut;
@@ -120,6 +120,7 @@ static const struct {
      {{"1e000000", CAUSE_SHORT_FRAME}, {IP6("0014", "06"), CAUSE_BAD_IP6}, {TCP, CAUSE_TCP_SHORT}}},
 };
 
+/* Hostile input 27. */
 static void a_cut_has_its_cause(void **state)
 {
     (void)state;
@@ -145,7 +146,7 @@ static void a_cut_has_its_cause(void **state)
     guard_free(&g);
 }
 
-/* Rows 6, 20 and 26: what must give one key, and both directions of it. */
+/* Hostile inputs 6, 20, 26: what must give one key, and both directions of it. */
 static void one_connection_one_key(void **state)
 {
     (void)state;
@@ -171,7 +172,8 @@ static void one_connection_one_key(void **state)
     }
 }
 
-/* Row 28: a caplen that nobody can have is no reason to read on, nor is the wire length one to trust. */
+/* Hostile input 28: a caplen that nobody can have is no reason to read on, nor is the wire length one to trust.
+ */
 static void impossible_lengths(void **state)
 {
     (void)state;

@@ -310,7 +310,8 @@ static void test_consumer_restart(void **state)
     }
 }
 
-/* Whatever the consumer writes, the producer keeps to itself: nothing is overwritten that it has not been given. */
+/* Hostile input 40. Whatever the consumer writes, the producer keeps to itself: nothing is overwritten that it has not
+ * been given. */
 static void test_hostile_index(void **state)
 {
     (void)state;
@@ -358,8 +359,8 @@ static void fill_three(struct pair *t)
     publish(t);
 }
 
-/* Row 40 of the hostile inputs: each bit of the head of a record that stands first, in the middle, or last. What the
- * ring can check is refused with the exact count, and the next records are read; the rest is no harm. */
+/* Hostile input 40: each bit of the head of a record that stands first, in the middle, or
+ * last. What the ring can check is refused with the exact count, and the next records are read; the rest is no harm. */
 static void test_flipped_bits(void **state)
 {
     (void)state;
@@ -409,7 +410,7 @@ static void test_flipped_bits(void **state)
     pair_close(&t);
 }
 
-/* Fields one by one with the values that matter. */
+/* Hostile input 40. Fields one by one with the values that matter. */
 static void test_bad_fields(void **state)
 {
     (void)state;
@@ -494,7 +495,8 @@ static void test_bad_fields(void **state)
     pair_close(&t);
 }
 
-/* The published index itself is damaged: never out of the mapping, and back in order with the next good one. */
+/* Hostile input 40. The published index itself is damaged: never out of the mapping, and back in order with the next
+ * good one. */
 static void test_damaged_prod(void **state)
 {
     (void)state;

@@ -143,6 +143,7 @@ static void test_cut_at_every_byte(void **state)
     }
 }
 
+/* Hostile input 28. */
 static void test_bad_lengths(void **state)
 {
     static const struct {
@@ -168,6 +169,7 @@ static void test_bad_lengths(void **state)
     }
 }
 
+/* Hostile input 30. */
 static void test_unknown_linktype_is_named(void **state)
 {
     struct file f;

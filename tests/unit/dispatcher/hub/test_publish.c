@@ -182,6 +182,7 @@ static void close_events(void **state)
     assert_int_equal(sink.kind, FLOWEVENT_CLOSE);
 }
 
+/* Hostile input 38: counted by reason. */
 static void bad_events(void **state)
 {
     struct fixture *f = *state;
