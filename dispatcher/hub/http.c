@@ -164,10 +164,12 @@ static void on_request(struct evhttp_request *request, void *ctx)
     struct http *h = ctx;
     struct text body = {0};
     const char *type = "text/plain; charset=utf-8";
+    const char *accept = evhttp_find_header(evhttp_request_get_input_headers(request), "Accept");
     int status = HTTP_BADMETHOD;
     evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_closed, h);
     if (evhttp_request_get_command(request) & (EVHTTP_REQ_GET | EVHTTP_REQ_HEAD))
-        status = h->handler(h->ctx, evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request)), &body, &type);
+        status = h->handler(h->ctx, evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request)), accept ? accept : "",
+                            &body, &type);
     if (status == HTTP_BADMETHOD)
         text_printf(&body, "only GET and HEAD are served\n");
     else if (status == HTTP_NOTFOUND && body.len == 0)

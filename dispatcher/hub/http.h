@@ -15,8 +15,8 @@
 struct http;
 
 /* Fills body and *type (static storage) for a path (as sent, not decoded, less a query) and returns the status: 200,
- * 404 or 503. */
-typedef int http_handler(void *ctx, const char *path, struct text *body, const char **type);
+ * 404 or 503. accept: what the client said it takes, as sent; "" = nothing said. */
+typedef int http_handler(void *ctx, const char *path, const char *accept, struct text *body, const char **type);
 
 /* Serves on a listening socket, which becomes http's. The process ignores SIGPIPE. NULL: no memory; the socket may be
  * closed or not, the caller is about to exit. */

@@ -6,12 +6,13 @@
 #include <string.h>
 
 #include "dispatcher/hub/metrics.h"
+#include "dispatcher/hub/openmetrics.h"
 #include "dispatcher/hub/overview.h"
 #include "dispatcher/hub/procstat.h"
 #include "dispatcher/hub/status.h"
 #include "shared/version.h"
 
-static void metrics(const struct page_source *s, struct text *body)
+static void metrics(const struct page_source *s, bool open, struct text *body)
 {
     const struct supervisor_page *p = s->pages->supervisor;
     pid_t pids[3 + SHARDS_MAX];
@@ -23,7 +24,11 @@ static void metrics(const struct page_source *s, struct text *body)
         pids[n++] = (pid_t)counter_get(&p->pid_shard[i]);
     struct procstat family;
     procstat_read(&family, "/proc", pids, n);
-    metrics_render(s->pages, &family, version_commit(), body);
+    struct text classic = {0};
+    metrics_render(s->pages, &family, version_commit(), open ? &classic : body);
+    if (open)
+        openmetrics_from(&classic, body);
+    text_free(&classic);
 }
 
 static int ready(const struct page_source *s, struct text *body)
@@ -38,12 +43,13 @@ static int ready(const struct page_source *s, struct text *body)
     return is_ready ? 200 : 503;
 }
 
-int page_serve(void *ctx, const char *path, struct text *body, const char **type)
+int page_serve(void *ctx, const char *path, const char *accept, struct text *body, const char **type)
 {
     const struct page_source *s = ctx;
     if (strcmp(path, "/metrics") == 0) {
-        *type = METRICS_TYPE;
-        metrics(s, body);
+        bool open = openmetrics_wanted(accept);
+        *type = open ? OPENMETRICS_TYPE : METRICS_TYPE;
+        metrics(s, open, body);
         return 200;
     }
     if (strcmp(path, "/healthz") == 0) {

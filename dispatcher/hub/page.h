@@ -14,6 +14,6 @@ struct page_source {
 };
 
 /* An http_handler; ctx is a struct page_source. */
-int page_serve(void *ctx, const char *path, struct text *body, const char **type);
+int page_serve(void *ctx, const char *path, const char *accept, struct text *body, const char **type);
 
 #endif

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import unittest
 
 import family
@@ -39,6 +40,24 @@ class Monitoring(unittest.TestCase):
         done = subprocess.run(["promtool", "check", "metrics"], input=self.page, text=True, capture_output=True,
                               timeout=60, check=False)
         self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
+
+    def test_openmetrics_for_those_who_ask(self):
+        """Judged by the parser of Prometheus's own client."""
+        parser = "import sys; from prometheus_client.openmetrics.parser import text_string_to_metric_families as f; " \
+                 "print(len(list(f(sys.stdin.read()))))"
+        python = next((p for p in ("/usr/bin/python3", sys.executable) if subprocess.run(
+            [p, "-c", "import prometheus_client"], stderr=subprocess.DEVNULL, timeout=60, check=False).returncode == 0),
+            None)
+        if not python:
+            self.skipTest("python3-prometheus-client is not installed")
+        host, port = self.run.url()
+        done = subprocess.run(["curl", "-sfi", "-H", "Accept: application/openmetrics-text;version=1.0.0",
+                               f"http://{host}:{port}/metrics"], text=True, capture_output=True, timeout=60, check=True)
+        head, page = done.stdout.replace("\r\n", "\n").split("\n\n", 1)
+        self.assertIn("Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8", head)
+        done = subprocess.run([python, "-c", parser], input=page, text=True, capture_output=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(int(done.stdout), len(re.findall("^# TYPE", self.page, re.M)))
 
     def test_rules(self):
         need("promtool")

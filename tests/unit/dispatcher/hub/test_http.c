@@ -27,8 +27,9 @@ static struct http *server;
 static struct sockaddr_in address;
 static size_t large_body;
 
-static int handler(void *ctx, const char *path, struct text *body, const char **type)
+static int handler(void *ctx, const char *path, const char *accept, struct text *body, const char **type)
 {
+    (void)accept;
     (void)ctx;
     if (strcmp(path, "/large") == 0) {
         static char some[4096];
