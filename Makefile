@@ -10,7 +10,7 @@ SHELL := /bin/bash
 PACKAGES := gcc make libc6-dev libpcap-dev libevent-dev libnanomsg-dev libjansson-dev zlib1g-dev libncurses-dev libcap-dev \
 	libseccomp-dev libisal-dev libdeflate-dev
 PACKAGES_TEST := libcmocka-dev python3 tshark tcpdump nanomsg-utils iproute2 curl clang valgrind binutils tar \
-	man-db systemd python3-yaml python3-prometheus-client
+	man-db systemd python3-yaml python3-prometheus-client runit
 PACKAGES_DEV := clang libclang-rt-14-dev clang-format clang-tidy cppcheck python3 binutils debhelper dpkg-dev lintian \
 	prometheus chromium
 

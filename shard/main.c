@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * shardcap-shard: ring -> flows -> files. Started by shardcap, with the attach socket as fd 3 and no command line but
- * -version and -layout.
+ * shardcap-shard: ring -> flows -> files. Started by shardcap, with the attach socket as fd 3, or by another
+ * supervisor with -slot and -rundir, and then it asks for that socket.
  * Failure policy: what goes wrong before READY is told to the supervisor and ends the process; afterwards nothing that
  * comes from outside does. SIGTERM while the supervisor lives = leave at once, a successor adopts the arena; the end of
  * the attach socket or STOP = drain, finish, publish, exit. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "shard/member.h"
 #include "shard/shard.h"
 #include "shared/evloop.h"
+#include "shared/layout.h"
 #include "shared/log.h"
 #include "shared/ring.h"
 #include "shared/sandbox.h"
@@ -205,7 +207,7 @@ static int open_shard(struct family *f)
 static int open_feed(struct family *f)
 {
     char error[BUS_ERROR];
-    struct busfeed_deps bd = {.rundir = f->m.config->rundir,
+    struct busfeed_deps bd = {.rundir = f->m.rundir,
                               .slot = f->m.self.slot,
                               .clock = clock_system(),
                               .c = &f->m.deps.page->c,
@@ -240,15 +242,33 @@ static int filter_calls(struct family *f)
                                 strerror(errno));
 }
 
-static int shard_main(void)
+static const char *layout_of_shard(char *out, size_t cap)
+{
+    char common[LAYOUT_TEXT];
+    (void)snprintf(out, cap, "%s arena %d", layout_common(common), ARENA_LAYOUT);
+    return out;
+}
+
+/* outside: what a supervisor that is not shardcap said; NULL = fd 3 is the attach socket. */
+struct outside {
+    uint32_t slot;
+    const char *rundir;
+};
+
+static int shard_main(const struct outside *outside)
 {
     static struct family f;
+    char layout[LAYOUT_TEXT + 16];
     pid_t parent = getppid();
+    int sock = PROTO_FD, status = EXIT_DONE;
     (void)prctl(PR_SET_NAME, "shardcap-shard"); /* exec by fd may have left a number */
     log_init("shard", -1, LOG_INFO_LEVEL, LOG_TEXT);
     log_never_block(true);
     log_wipe_status();
-    int status = member_join(&f.m, PROTO_FD, parent);
+    if (outside)
+        status = member_claim(outside->slot, outside->rundir, layout_of_shard(layout, sizeof(layout)), &sock);
+    if (status == EXIT_DONE)
+        status = member_join(&f.m, sock, outside ? outside->rundir : NULL, parent);
     if (status == EXIT_DONE)
         status = open_lookup(&f);
     if (status == EXIT_DONE)
@@ -269,6 +289,36 @@ static int shard_main(void)
     return status;
 }
 
+/* The value of "-name value", "-name=value" or either with "--"; NULL if the argument at *at is another. */
+static const char *option(int argc, char **argv, int *at, const char *name)
+{
+    const char *word = argv[*at];
+    size_t n = strlen(name);
+    if (word[0] != '-')
+        return NULL;
+    word += word[1] == '-' ? 2 : 1;
+    if (strncmp(word, name, n) != 0)
+        return NULL;
+    if (word[n] == '=')
+        return word + n + 1;
+    return word[n] == '\0' && *at + 1 < argc ? argv[++*at] : NULL;
+}
+
+static bool parse_outside(int argc, char **argv, struct outside *out)
+{
+    for (int at = 1; at < argc; at++) {
+        const char *slot = option(argc, argv, &at, "slot");
+        const char *rundir = slot ? NULL : option(argc, argv, &at, "rundir");
+        if (rundir && strlen(rundir) < CONFIG_PATH)
+            out->rundir = rundir;
+        else if (slot && *slot && strlen(slot) < 6 && slot[strspn(slot, "0123456789")] == '\0')
+            out->slot = (uint32_t)strtoul(slot, NULL, 10);
+        else
+            return false;
+    }
+    return out->rundir && out->rundir[0] && out->slot != UINT32_MAX;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "-version") == 0) {
@@ -276,13 +326,18 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     if (argc == 2 && strcmp(argv[1], "-layout") == 0) {
-        printf("proto %u config %d counters %d ring %d arena %d\n", PROTO_VERSION, CONFIG_LAYOUT, COUNTERS_LAYOUT,
-               RING_LAYOUT, ARENA_LAYOUT);
+        char layout[LAYOUT_TEXT + 16];
+        puts(layout_of_shard(layout, sizeof(layout)));
         return EXIT_DONE;
     }
-    if (argc > 1) {
-        (void)fprintf(stderr, "shardcap-shard takes -version and -layout only; it is started by shardcap\n");
-        return EXIT_USAGE;
-    }
-    return shard_main();
+    struct outside outside = {.slot = UINT32_MAX};
+    if (argc == 1)
+        return shard_main(NULL);
+    if (parse_outside(argc, argv, &outside))
+        return shard_main(&outside);
+    (void)fprintf(
+        stderr,
+        "shardcap-shard takes -version, -layout, or both -slot N and -rundir DIR (for a shardcap that runs with "
+        "-shards.external); else it is started by shardcap\n");
+    return EXIT_USAGE;
 }

@@ -87,7 +87,9 @@ static int take_fds(struct member *m)
 static int confine(struct member *m, pid_t parent)
 {
     const struct config *c = m->config;
-    if (c->user_switch && confine_user(c->uid, c->gid) != SC_OK)
+    bool other =
+        geteuid() != c->uid || getuid() != c->uid || getegid() != c->gid; /* an outside supervisor may have done it */
+    if (c->user_switch && other && confine_user(c->uid, c->gid) != SC_OK)
         return member_give_up(m, EXIT_FAILED, "cannot become user %u", (unsigned)c->uid);
     if (confine_capabilities(false) != SC_OK)
         return member_give_up(m, EXIT_FAILED, "cannot drop capabilities");
@@ -108,7 +110,17 @@ static int confine(struct member *m, pid_t parent)
                : member_give_up(m, EXIT_FAILED, "cannot confine the process to its directories: %s", strerror(errno));
 }
 
-int member_join(struct member *m, int sock, pid_t parent)
+int member_claim(uint32_t slot, const char *rundir, const char *layout, int *sock_r)
+{
+    char path[CONFIG_PATH + 16], why[PROTO_TEXT];
+    (void)snprintf(path, sizeof(path), "%s/attach.sock", rundir);
+    int status = proto_join(path, slot, layout, sock_r, why);
+    if (status != EXIT_DONE)
+        log_error("cannot attach to slot %u: %s", slot, why);
+    return status;
+}
+
+int member_join(struct member *m, int sock, const char *rundir, pid_t parent)
 {
     *m = (struct member){.sock = sock, .doorbell = -1};
     int err = proto_attach(sock, &m->self);
@@ -129,5 +141,7 @@ int member_join(struct member *m, int sock, pid_t parent)
     if (status == EXIT_DONE)
         status = confine(m, parent);
     m->deps.config = m->config;
+    if (status == EXIT_DONE)
+        (void)snprintf(m->rundir, sizeof(m->rundir), "%s", rundir ? rundir : m->config->rundir);
     return status;
 }

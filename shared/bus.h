@@ -13,6 +13,7 @@
 
 #include "shared/err.h"
 
+#define BUS_LAYOUT 1 /* of pages, requests and answers below -rundir */
 #define BUS_PAGE_MAX 65536
 #define BUS_PAGE_HEAD 64                                /* no head of a page is longer */
 #define BUS_LINE_MAX (BUS_PAGE_MAX - BUS_PAGE_HEAD - 1) /* without its newline */

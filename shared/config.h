@@ -53,6 +53,7 @@ struct config {
     bool savefile_stdin;     /* one of them is "-" */
     char savefiles[SAVEFILES_MAX][CONFIG_PATH];
     uint32_t shards;
+    bool shards_external;  /* other supervisors start them */
     uint32_t uuid_sources; /* UUID_SOURCE_ bits, `auto` resolved; 0 = none */
     char uuid_events[CONFIG_PATH];
     struct uuid uuid_prefix;   /* of -uuid-prefix-file; empty = none was given */

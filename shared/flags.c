@@ -314,6 +314,9 @@ static int check_together(struct parse *p)
     if (config_reads_files(c) && c->interface_count > 0)
         return refuse(p, "%s does not go together with %s: drop one of them", given_as(p, "read", a),
                       given_as(p, "interface", b));
+    if (config_reads_files(c) && c->shards_external)
+        return refuse(p, "%s does not go together with %s: drop one of them", given_as(p, "read", a),
+                      given_as(p, "shards.external", b));
     if (c->uuidwaitduration_ns > c->captureduration_ns)
         return refuse(p, "%s (%s) is larger than %s (%s): lower the former or raise the latter",
                       given_as(p, "uuidwaitduration", a), flags_duration_text(c->uuidwaitduration_ns, wait),

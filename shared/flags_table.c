@@ -317,6 +317,9 @@ static const struct flag table[] = {
 
     {FLAG("shards", "N", NULL, "processes that save flows, 1 to 64", FLAG_RESOURCES, set_number), .own = true,
      IN_CONFIG(shards), .min = 1, .max = SHARDS_MAX, GIVEN(shards_given), .shown = "cores less one, 1 to 4"},
+    {FLAG("shards.external", NULL, "false", "other supervisors start the shards: shardcap-shard -slot N -rundir DIR",
+          FLAG_RESOURCES, set_bool),
+     .own = true, IN_CONFIG(shards_external)},
     {FLAG("ringsize", "SIZE", "16MB", "memory between capture and each shard, rounded up to a power of two",
           FLAG_RESOURCES, set_ringsize),
      .own = true, IN_CONFIG(ringsize), .min = 1, .max = RING_MAX_SIZE},

@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "shared/clock.h"
@@ -195,6 +197,70 @@ static int wait_readable(int sock, struct mono limit)
         if (n < 0 && errno != EINTR)
             return SC_ESYS;
     }
+}
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof to.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(to.sun_path, path, strlen(path) + 1);
+    int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (sock >= 0 && connect(sock, (const struct sockaddr *)&to, sizeof to) != 0) {
+        int why = errno;
+        close(sock);
+        errno = why;
+        return -1;
+    }
+    return sock;
+}
+
+/* Looks at the first message and takes it only if it is a refusal. */
+static int decision(int sock, char why[PROTO_TEXT])
+{
+    const struct clock *clock = clock_system();
+    struct {
+        uint32_t version;
+        uint16_t type;
+    } head = {0};
+    struct proto_msg msg;
+    int fds[PROTO_FDS_PER_MSG];
+    (void)snprintf(why, PROTO_TEXT, "the supervisor does not answer");
+    if (wait_readable(sock, (struct mono){clock->mono(clock->ctx).ns + ATTACH_LIMIT_NS}) != SC_OK)
+        return EXIT_TEMPFAIL;
+    ssize_t n = recv(sock, &head, sizeof head, MSG_PEEK | MSG_DONTWAIT);
+    if (n == (ssize_t)sizeof head && head.version == PROTO_VERSION && head.type != PROTO_REFUSED)
+        return EXIT_DONE;
+    int rc = proto_recv(sock, &msg, fds);
+    if (rc == SC_EVERSION) {
+        (void)snprintf(why, PROTO_TEXT, "the supervisor is of another version; install all five programs together");
+        return EXIT_CONFIG;
+    }
+    if (rc != SC_OK) /* nobody took the call: it is stopping, or has too many */
+        return EXIT_TEMPFAIL;
+    close_all(fds, msg.fd_count);
+    memcpy(why, msg.text, PROTO_TEXT);
+    return msg.value == EXIT_CONFIG ? EXIT_CONFIG : EXIT_TEMPFAIL;
+}
+
+int proto_join(const char *path, uint32_t slot, const char *layout, int *sock_r, char why[PROTO_TEXT])
+{
+    struct proto_msg msg = {.type = PROTO_JOIN, .slot = slot};
+    (void)snprintf(msg.text, sizeof msg.text, "%s", layout);
+    *sock_r = connect_to(path);
+    if (*sock_r < 0) {
+        (void)snprintf(why, PROTO_TEXT, "no supervisor at %.100s: %s", path, strerror(errno));
+        return errno == ENAMETOOLONG || errno == EACCES ? EXIT_CONFIG : EXIT_TEMPFAIL;
+    }
+    (void)snprintf(why, PROTO_TEXT, "the supervisor is gone");
+    int status = proto_send(*sock_r, &msg, NULL) == SC_OK ? decision(*sock_r, why) : EXIT_TEMPFAIL;
+    if (status != EXIT_DONE) {
+        close(*sock_r);
+        *sock_r = -1;
+    }
+    return status;
 }
 
 int proto_attach(int sock, struct proto_attachment *out)

@@ -40,7 +40,10 @@ enum proto_type {
     PROTO_DRAIN,  /* shard: take nothing more out of the ring, publish every flow, exit 0; the successor reads on */
     PROTO_ANSWER, /* hub: text = the answer to the PROTO_ASK with the same `value` */
     /* child -> supervisor, again */
-    PROTO_ASK, /* hub: text = a command of ctl.sock that is for the supervisor, value = a number for its answer */
+    PROTO_ASK,  /* hub: text = a command of ctl.sock that is for the supervisor, value = a number for its answer */
+    PROTO_JOIN, /* first message on attach.sock: slot = the wanted one, text = layout (shared/layout.h) */
+    /* supervisor -> whoever joins */
+    PROTO_REFUSED, /* text = why, value = the exit status to end with */
     PROTO_TYPES_END
 };
 
@@ -109,6 +112,12 @@ struct proto_attachment {
  * SC_EAGAIN after 5 s. Free with proto_attachment_free, which closes the fds that were not taken. */
 int proto_attach(int sock, struct proto_attachment *out) SC_MUST_CHECK;
 void proto_attachment_free(struct proto_attachment *a);
+
+/* For a shard that nobody of ours started: connects to the socket at path, asks for the slot and waits (at most 5 s)
+ * for the supervisor's decision. EXIT_DONE: *sock_r is what fd 3 would be, and proto_attach comes next. Else the status
+ * to exit with, and a line in why: EXIT_TEMPFAIL (nobody there, slot taken), EXIT_CONFIG (unknown slot, other version,
+ * not allowed). */
+int proto_join(const char *path, uint32_t slot, const char *layout, int *sock_r, char why[PROTO_TEXT]) SC_MUST_CHECK;
 
 /* Takes (removes) an fd out of the attachment; -1 if there is none of that role and index. */
 int proto_take_fd(struct proto_attachment *a, enum proto_role role, unsigned index);

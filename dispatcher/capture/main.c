@@ -17,6 +17,7 @@
 #include "shared/config.h"
 #include "shared/confine.h"
 #include "shared/counters.h"
+#include "shared/layout.h"
 #include "shared/log.h"
 #include "shared/proto.h"
 #include "shared/ring.h"
@@ -300,7 +301,8 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     if (argc == 2 && strcmp(argv[1], "-layout") == 0) {
-        printf("proto %u config %d counters %d ring %d\n", PROTO_VERSION, CONFIG_LAYOUT, COUNTERS_LAYOUT, RING_LAYOUT);
+        char layout[LAYOUT_TEXT];
+        puts(layout_common(layout));
         return EXIT_DONE;
     }
     if (argc == 3 && strcmp(argv[1], "-check-filter") == 0)

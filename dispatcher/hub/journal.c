@@ -17,7 +17,6 @@
 #include "shared/siphash.h"
 
 #define JOURNAL_MAGIC 0x53434a4cu
-#define JOURNAL_LAYOUT 1u
 #define DATA_OFFSET 4096u
 #define ALIGN 32u
 #define PAD UINT32_MAX /* as shard: the rest of the ring is unused */

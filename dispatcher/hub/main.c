@@ -6,8 +6,10 @@
 #include <sys/prctl.h>
 
 #include "dispatcher/hub/hub.h"
+#include "dispatcher/hub/journal.h"
 #include "shared/config.h"
 #include "shared/counters.h"
+#include "shared/layout.h"
 #include "shared/proto.h"
 #include "shared/version.h"
 
@@ -18,7 +20,8 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     if (argc == 2 && strcmp(argv[1], "-layout") == 0) {
-        printf("proto %u config %d counters %d\n", PROTO_VERSION, CONFIG_LAYOUT, COUNTERS_LAYOUT);
+        char layout[LAYOUT_TEXT];
+        printf("%s journal %u\n", layout_common(layout), JOURNAL_LAYOUT);
         return EXIT_DONE;
     }
     if (argc > 1) {

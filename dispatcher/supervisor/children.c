@@ -38,7 +38,7 @@ void child_kill(const struct child *c)
 {
     if (c->pidfd >= 0)
         spawn_kill(c->pidfd);
-    else if (c->pid > 0)
+    else if (c->pid > 0 && !c->slot.external)
         kill(c->pid, SIGKILL); /* a kernel without pidfds; not reaped, so the number is still its own */
 }
 

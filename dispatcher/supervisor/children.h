@@ -24,6 +24,7 @@ struct child {
     int pidfd; /* readable once the process has ended; -1 = none */
     int sock;  /* -1 = none */
     struct evsource *on_message, *on_exit;
+    long arena_layout; /* of what its arena holds; 0 = nobody has said yet */
     bool stop_sent;
     bool ever_ready;
     unsigned unready_deaths;  /* while it has never been ready */

@@ -76,11 +76,11 @@ static enum slot_death note_fault(struct child *c, enum slot_death death, int wa
     return got_on && c->ever_ready ? DEATH_OUTSIDE : death;
 }
 
-static void died(struct child *c, int wait_status)
+/* wait_status: 0 for an external one. */
+static void died(struct child *c, enum slot_death death, int wait_status, const char *how)
 {
     struct family *f = c->family;
-    char name[CHILD_NAME], how[SPAWN_DEATH_TEXT];
-    enum slot_death death = slot_death_of(&c->slot, wait_status);
+    char name[CHILD_NAME];
     bool asked_to_go = c->slot.state == SLOT_LEAVING;
     if (c->kind == CHILD_SHARD)
         death = note_fault(c, death, wait_status);
@@ -91,7 +91,6 @@ static void died(struct child *c, int wait_status)
     bool fatal = is_fatal(c, death);
     bool again = wanted(c, death);
     child_close(c);
-    spawn_death_text(wait_status, how);
     int64_t delay = slot_exited(&c->slot, death, again && !fatal, family_now(f));
     if (delay >= 0) {
         counter_add(gauges_restarts(c), 1);
@@ -119,10 +118,26 @@ static void died(struct child *c, int wait_status)
     evloop_timer_set(f->timer, 0); /* its successor need not wait for the next tick */
 }
 
+/* Only its socket is there to tell: whether it had done its work is seen by the work. */
+static void external_gone(struct child *c)
+{
+    const struct family *f = c->family;
+    bool done = f->phase >= PHASE_DRAINING && !watch_shard_owes(f, c->index);
+    enum slot_death death = c->slot.killed && c->slot.state != SLOT_LEAVING ? DEATH_FAULT
+                            : done                                          ? DEATH_DONE
+                                                                            : DEATH_OUTSIDE;
+    died(c, death, 0, "end of its socket");
+}
+
 void deaths_reap(void *ctx)
 {
     struct child *c = ctx;
     int status;
-    if (c->pid > 0 && spawn_reap(c->pid, &status) == c->pid)
-        died(c, status);
+    char how[SPAWN_DEATH_TEXT];
+    if (c->slot.external) {
+        if (c->sock >= 0 && !c->on_message)
+            external_gone(c);
+    } else if (c->pid > 0 && spawn_reap(c->pid, &status) == c->pid) {
+        died(c, slot_death_of(&c->slot, status), status, spawn_death_text(status, how));
+    }
 }

@@ -131,8 +131,10 @@ void messages_take(void *ctx)
         if (err) {
             if (err != SC_EOF)
                 log_warn("bad message child=%s error=%s", child_name(c, name), sc_strerror(err));
-            evsource_remove(c->on_message); /* its death is noticed by SIGCHLD */
+            evsource_remove(c->on_message);
             c->on_message = NULL;
+            if (c->slot.external) /* its death; that of a child of ours is reaped */
+                c->family->on_exit(c);
             return;
         }
         if (msg.generation == c->slot.generation)

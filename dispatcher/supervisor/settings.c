@@ -443,7 +443,7 @@ int settings_open(struct config *c, struct settings_fds *fds, char *error, int *
 {
     bool temp = takes_temporary_rundir(c);
     memset(fds, 0, sizeof(*fds));
-    fds->http = fds->datadir = fds->stagingdir = fds->events = fds->lock = -1;
+    fds->http = fds->datadir = fds->stagingdir = fds->events = fds->lock = fds->attach = -1;
     *status_r = EXIT_FAILED;
     int err = open_inputs(c, fds, error, status_r);
     if (!err && !temp)
@@ -461,6 +461,8 @@ int settings_open(struct config *c, struct settings_fds *fds, char *error, int *
 
 void settings_close(struct settings_fds *fds, const struct config *c)
 {
+    if (fds->attach >= 0)
+        dirs_remove_attach(c);
     if (fds->temp_rundir && c->rundir[0])
         dirs_remove_temp(c);
     fds->temp_rundir = false;

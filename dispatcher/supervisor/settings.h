@@ -15,6 +15,7 @@ struct settings_fds {
     int http;                /* listening socket, or -1 */
     int events;              /* -uuid.events, seekable, or -1 */
     int lock;
+    int attach; /* listens for shards of other supervisors, or -1 */
     int savefiles[SAVEFILES_MAX];
     char url[280]; /* http://ADDR:PORT, or "" */
     bool temp_rundir;

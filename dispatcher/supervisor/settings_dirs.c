@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -326,6 +328,30 @@ static int make_bus(const struct config *c, int run, char *error)
     return rc;
 }
 
+/* For shards of other supervisors: as the other sockets, it is the user's and the group's. */
+static int listen_for_shards(const struct config *c, struct settings_fds *fds, char *error)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int n = snprintf(at.sun_path, sizeof(at.sun_path), "%s/attach.sock", c->rundir);
+    fds->attach = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (n < 0 || (size_t)n >= sizeof(at.sun_path) || fds->attach < 0)
+        return failed(error, "flag -shards.external: no socket in", c->rundir, "");
+    (void)unlink(at.sun_path); /* the lock says that nobody lives here */
+    mode_t old = umask(0117);
+    int rc = bind(fds->attach, (const struct sockaddr *)&at, sizeof(at));
+    umask(old);
+    if (rc != 0 || listen(fds->attach, SHARDS_MAX) != 0 || (c->user_switch && lchown(at.sun_path, c->uid, c->gid) != 0))
+        return failed(error, "flag -shards.external: cannot listen in", c->rundir, "");
+    return SC_OK;
+}
+
+void dirs_remove_attach(const struct config *c)
+{
+    char path[CONFIG_PATH + 16];
+    snprintf(path, sizeof(path), "%s/attach.sock", c->rundir);
+    unlink(path);
+}
+
 /* Hub and shards walk the path of their sockets. */
 static int check_reach(const struct config *c, char *error)
 {
@@ -365,6 +391,8 @@ int dirs_open_run(struct config *c, bool temp, struct settings_fds *fds, char *e
         err = give_run(c, run, error);
     if (!err)
         err = make_bus(c, run, error);
+    if (!err && c->shards_external)
+        err = listen_for_shards(c, fds, error);
     close(run);
     return err ? err : check_reach(c, error);
 }

@@ -16,6 +16,8 @@ int dirs_open_run(struct config *config, bool temp, struct settings_fds *fds, ch
 /* Creates nothing: SC_EEXIST with a line if another instance runs in config->rundir now, else SC_OK. */
 int dirs_check_free(const struct config *config, char *error);
 
+/* Removes attach.sock, so that a shard that comes later finds nobody at once. */
+void dirs_remove_attach(const struct config *config);
 void dirs_remove_temp(const struct config *config);
 
 #endif

@@ -32,7 +32,6 @@ static const struct program *program_of(const struct child *c)
 void starting_spawn(struct child *c)
 {
     struct family *f = c->family;
-    static struct attach_list list; /* large; used up before it returns */
     char name[CHILD_NAME];
     pid_t pid = spawn_child(program_of(c), &c->sock);
     if (pid < 0) {
@@ -44,6 +43,14 @@ void starting_spawn(struct child *c)
     c->pidfd = spawn_pidfd(pid);
     if (c->pidfd >= 0)
         c->on_exit = evloop_on_readable(f->loop, c->pidfd, f->on_exit, c);
+    starting_attach(c);
+}
+
+void starting_attach(struct child *c)
+{
+    struct family *f = c->family;
+    static struct attach_list list; /* large; used up before it returns */
+    char name[CHILD_NAME];
     c->stop_sent = false;
     c->failure[0] = '\0';
     slot_spawned(&c->slot, family_now(f));
@@ -56,7 +63,7 @@ void starting_spawn(struct child *c)
         slot_killed(&c->slot);
         child_kill(c);
     }
-    log_debug("started child=%s pid=%d generation=%u", child_name(c, name), (int)pid, c->slot.generation);
+    log_debug("started child=%s pid=%d generation=%u", child_name(c, name), (int)c->pid, c->slot.generation);
 }
 
 int starting_open_programs(struct family *f, const char **reason_r)

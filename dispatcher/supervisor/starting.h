@@ -8,6 +8,9 @@
 /* Opens the programs that stand beside our own. SC_OK, or SC_ESYS with a line in *reason_r (static storage). */
 int starting_open_programs(struct family *f, const char **reason_r) SC_MUST_CHECK;
 
+/* The child's process is there, with its socket: hands over what is its own, as a new generation. */
+void starting_attach(struct child *c);
+
 /* Spawns and attaches the child of a slot that is due. What fails is the slot's business: it is tried again later. */
 void starting_spawn(struct child *c);
 

@@ -5,6 +5,8 @@
 #include "dispatcher/supervisor/notify.h"
 #include "shared/log.h"
 
+#define EXTERNAL_WAIT_NS (30 * NS_PER_SEC)
+
 static void close_hub(struct family *f)
 {
     family_enter(f, PHASE_CLOSING);
@@ -14,6 +16,19 @@ static void close_hub(struct family *f)
         slot_exited(&f->hub.slot, DEATH_DONE, false, family_now(f));
     if (f->hub.pid == 0)
         evloop_stop(f->loop);
+}
+
+/* One that went away with work left: its own supervisor is to bring it back. */
+static void wait_for_external(struct child *c)
+{
+    struct family *f = c->family;
+    struct mono now = family_now(f);
+    char name[CHILD_NAME];
+    int64_t since = c->slot.since.ns > f->phase_since.ns ? c->slot.since.ns : f->phase_since.ns;
+    if (now.ns - since < EXTERNAL_WAIT_NS)
+        return;
+    slot_exited(&c->slot, DEATH_DONE, false, now);
+    family_fail(f, EXIT_FAILED, child_name(c, name), "did not come back to publish what it holds");
 }
 
 void stopping_finish_shards(struct family *f)
@@ -27,8 +42,10 @@ void stopping_finish_shards(struct family *f)
             c->stop_sent = true;
             child_tell(c, PROTO_STOP, 0);
         }
-        if (c->slot.state == SLOT_DUE && !c->ever_ready && c->pid == 0)
+        if (c->slot.state == SLOT_DUE && !c->ever_ready && !child_there(c))
             slot_exited(&c->slot, DEATH_DONE, false, family_now(f)); /* it has nothing to save */
+        else if (c->slot.external && c->slot.state == SLOT_DUE)
+            wait_for_external(c);
         all = all && c->slot.state == SLOT_ENDED;
     }
     if (all && f->phase == PHASE_FINISHING)

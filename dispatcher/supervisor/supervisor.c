@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "dispatcher/supervisor/deaths.h"
+#include "dispatcher/supervisor/external.h"
 #include "dispatcher/supervisor/family.h"
 #include "dispatcher/supervisor/gauges.h"
 #include "dispatcher/supervisor/messages.h"
@@ -99,6 +100,7 @@ static void on_tick(void *ctx)
     reap_all(f); /* where there are no pidfds */
     tick_slots(f, now);
     rollout_step(f, now);
+    external_tick(f, now);
     watch_children(f, now);
     for (unsigned i = 0; i < f->memory->shards; i++) /* one that left early, and only then got work */
         if (f->shard[i].slot.state == SLOT_ENDED && f->phase <= PHASE_FINISHING &&
@@ -178,6 +180,10 @@ int supervisor_run(const struct config *config, const struct memory *memory, con
     f.timer = f.loop ? evloop_timer(f.loop, on_tick, &f) : NULL;
     if (!f.timer || !listen_to_signals(&f)) {
         *reason_r = "cannot start the event loop: out of memory or file descriptors";
+        return EXIT_FAILED;
+    }
+    if (fds->attach >= 0 && external_listen(&f) != SC_OK) {
+        *reason_r = "cannot listen for shards: out of memory";
         return EXIT_FAILED;
     }
     signal(SIGPIPE, SIG_IGN);

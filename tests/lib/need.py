@@ -56,6 +56,8 @@ PROBES = {
     "chromium": (_program("chromium"), "chromium is not installed"),
     "promtool": (_program("promtool"), "promtool is not installed"),
     "systemd": (lambda: os.path.exists("/lib/systemd/systemd"), "systemd is not installed"),
+    "runsv": (_program("runsv"), "runit is not installed"),
+    "pidns": (lambda: _quiet("unshare", "--pid", "--fork", "true"), "PID namespaces cannot be made here"),
     "root": (real_root, "needs to be root over several users"),
     "userns": (lambda: _quiet("unshare", "-Urn", "true"), "user namespaces cannot be made here"),
 }

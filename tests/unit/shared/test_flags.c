@@ -310,7 +310,7 @@ static void what_is_no_flag(void **state)
 static void flags_of_later_times_are_unknown(void **state)
 {
     (void)state;
-    static const char *const later[] = {"-shards.external", "-dispatchers=1", "-cpus=0", "-dedup", "-events.serve"};
+    static const char *const later[] = {"-dispatchers=1", "-cpus=0", "-dedup", "-events.serve"};
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
         assert_refused(PARSE(later[i]), "unknown flag");
     assert_good(PARSE_ENV(ENV("SHARDCAP_DEDUP=nonsense", "SHARDCAP_CPUS=x"), "-check"));
@@ -597,6 +597,7 @@ static void contradictions(void **state)
 {
     (void)state;
     assert_refused(PARSE("-read=f", "-interface=eth0"), "-read does not go together with -interface");
+    assert_refused(PARSE("-read=f", "-shards.external"), "-read does not go together with -shards.external");
     assert_refused(PARSE_ENV(ENV("INTERFACE=eth0"), "-read=f"), "INTERFACE in the environment");
     assert_refused(PARSE("-captureduration=3s"), "-uuidwaitduration (5s) is larger than -captureduration (3s)");
     assert_good(PARSE("-captureduration=5s"));
