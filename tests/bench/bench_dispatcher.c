@@ -63,7 +63,7 @@ int main(int argc, char **argv)
     }
     if (shards == 0 || shards > SHARDS || flows == 0 || batch == 0)
         return 2;
-    int64_t start = bench_now();
+    int64_t start = bench_thread_cpu();
     for (uint64_t n = 0; n < packets;) {
         for (unsigned i = 0; i < batch && n < packets; i++, n++)
             done += (uint64_t)put(&secret, shards, &pool[n % POOL], (int64_t)n);
@@ -72,7 +72,7 @@ int main(int argc, char **argv)
             atomic_store_explicit(&peers[i].cons, rings[i].published, memory_order_relaxed); /* no other thread */
         }
     }
-    double ns = (double)(bench_now() - start);
+    double ns = (double)(bench_thread_cpu() - start);
     if (done != packets) {
         fprintf(stderr, "bench_dispatcher: %llu of %llu packets got in\n", (unsigned long long)done,
                 (unsigned long long)packets);

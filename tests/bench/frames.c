@@ -100,6 +100,11 @@ int64_t bench_cpu(void)
     return read_clock(CLOCK_PROCESS_CPUTIME_ID);
 }
 
+int64_t bench_thread_cpu(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
 uint64_t bench_arg(int argc, char **argv, int i, uint64_t otherwise)
 {
     return i < argc ? strtoull(argv[i], NULL, 0) : otherwise;

@@ -25,6 +25,8 @@ void frame_make(struct bench_frame *out, uint32_t flow, uint32_t round, int64_t 
 /* CLOCK_MONOTONIC and the CPU time of this process, in nanoseconds. */
 int64_t bench_now(void);
 int64_t bench_cpu(void);
+/* Of this thread: what a stage costs, whatever else runs on the machine. */
+int64_t bench_thread_cpu(void);
 
 /* argv[i] as a number, or the default when it is not there. */
 uint64_t bench_arg(int argc, char **argv, int i, uint64_t otherwise);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Writes a savefile for the end-to-end benchmarks: `flows` TCP connections of `packets` packets each, interleaved.
- * Classic pcap, nanoseconds, Ethernet. Usage: make_savefile FILE [flows] [packets per flow] [first round] [pps].
+ * Classic pcap, nanoseconds, Ethernet. Usage: make_savefile FILE|- [flows] [packets per flow] [first round] [pps].
  * A first round of 3 leaves the handshake out; pps > 0 writes no faster than so many packets a second. Exits 1 when the
  * file cannot be written. */
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "tests/bench/frames.h"
@@ -31,7 +32,7 @@ int main(int argc, char **argv)
     uint32_t first = (uint32_t)bench_arg(argc, argv, 4, 0);
     uint64_t pps = bench_arg(argc, argv, 5, 0), written = 0;
     static char buffer[1 << 20];
-    FILE *f = fopen(argv[1], "w");
+    FILE *f = strcmp(argv[1], "-") == 0 ? stdout : fopen(argv[1], "w");
     if (!f) {
         perror(argv[1]);
         return 1;

@@ -3,6 +3,7 @@
 
 UUIDs come from a small stand-in for tcp-info's event socket, in its wire form. Needs the right to make namespaces.
 """
+import collections
 import contextlib
 import http.client
 import json
@@ -160,37 +161,62 @@ def sent(child):
     return json.loads(out)
 
 
+def received(space):
+    """Packets that the taker's interface has counted: what was really offered."""
+    shown = subprocess.run(["ip", "-n", space, "-s", "-j", "link", "show", "taker"], check=True, stdout=subprocess.PIPE,
+                           timeout=20)
+    return json.loads(shown.stdout)[0]["stats64"]["rx"]["packets"]
+
+
+Rate = collections.namedtuple("Rate", "pps packets cpu told bytes")
+
+
 def one_rate(m, spaces, rate, seconds, *extra):
-    """Returns (packets a second really sent, packets sent, CPU s of the family, summary, bytes on disk)."""
+    """Traffic at a rate: what came of it. pps is by the counter of the interface."""
     packets = int(rate * seconds)
     with m.scratch() as scratch:
         capture = Capture(m, spaces[1], scratch, *extra)
         try:
+            before = received(spaces[1])
             out = sent(send(m, spaces[0], packets, rate))
+            offered = received(spaces[1]) - before
             used, told = capture.stop()
         except BaseException:
             capture.kill()
             raise
         if told.delivered + told.kernel_dropped != packets:
             raise Unfit(f"{packets} packets sent, {told.delivered} delivered, {told.kernel_dropped} dropped in the kernel")
-        return out["packets_per_second"], packets, used.cpu, told, measure.bytes_in(capture.scratch / "data")
+        measure.verify(m, capture.scratch / "data", capture.scratch / "summary.json")
+        return Rate(out["packets_per_second"] * offered / packets, packets, used.cpu, told,
+                    measure.bytes_in(capture.scratch / "data"))
+
+
+def cpu_row(m, spaces, rate, goal, what):
+    runs = sorted((one_rate(m, spaces, rate, m.count(5), "-gzip=auto") for _ in range(m.runs)),
+                  key=lambda r: r.cpu / max(r.told.saved, 1))
+    r = runs[len(runs) // 2]
+    title = f"CPU s per million packets, live, 1,000 flows with UUIDs, {rate:,} pps, -gzip=auto, {what}"
+    if r.pps < 0.9 * rate:
+        return Row("P1", title, "NOT MEASURED", f"<= {goal}", note=f"the generator reached {r.pps:,.0f} pps only")
+    lost = max(x.packets - x.told.saved for x in runs)
+    each = r.cpu / max(r.told.saved, 1) * 1e6
+    return Row("P1", title, f"{each:.2f} s, {r.bytes / max(r.told.saved, 1):.2f} bytes/packet",
+               f"<= {goal} (reference {REFERENCE_CPU})", verdict(each <= goal and lost == 0),
+               f"start and stop of the family included; at most {lost:,} packets lost: {measure.losses(runs[-1].told)}",
+               {"cpu_s_per_million": each, "bytes": r.bytes, "packets": r.told.saved, "pps": r.pps, "codecs": what,
+                "lost": lost})
 
 
 def cpu(m):
-    rate, seconds = 100_000, m.count(10)
     with wire() as spaces:
-        for codec in ("zlib", "auto"):
-            runs = sorted((one_rate(m, spaces, rate, seconds, f"-gzip={codec}") for _ in range(m.runs)),
-                          key=lambda r: r[2] / max(r[3].saved, 1))
-            real, packets, used, told, size = runs[len(runs) // 2]
-            if any(r[3].saved != r[1] for r in runs):
-                raise Unfit(f"not all of {packets} packets saved; drops of the median run: {measure.losses(told)}")
-            each = used / told.saved * 1e6
-            yield Row("P1", f"CPU s per million packets, live, 1,000 flows with UUIDs, {real:,.0f} pps, -gzip={codec}",
-                      f"{each:.2f} s, {size / told.saved:.2f} bytes/packet", f"<= 1.0 (reference {REFERENCE_CPU})",
-                      verdict(each <= 1.0), "start and stop of the family included",
-                      {"cpu_s_per_million": each, "bytes": size, "packets": told.saved})
-    yield Row("P1", "the same with ISA-L", "NOT MEASURED", "<= 0.5", note="this build has no ISA-L")
+        for rate in (20_000, 100_000):
+            codecs = m.codecs()
+            yield cpu_row(m, spaces, rate, 0.5 if "ISA-L" in codecs else 1.0, codecs)
+            try:
+                with m.plain():
+                    yield cpu_row(m, spaces, rate, 1.0, m.codecs())
+            except NotMeasured as e:
+                yield Row("P1", f"the same at {rate:,} pps with zlib alone", "NOT MEASURED", "<= 1.0", note=str(e))
 
 
 RATES = (50_000, 100_000, 200_000, 400_000, 600_000, 800_000, 1_000_000)
@@ -198,33 +224,40 @@ RATES = (50_000, 100_000, 200_000, 400_000, 600_000, 800_000, 1_000_000)
 
 def search_rate(m, spaces):
     """(highest rate without a loss in any of the runs, what stopped the search)."""
-    best = 0
+    best, stopped = 0, ""
     for rate in RATES:
-        reals = []
-        for _ in range(m.runs):
-            real, packets, _, told, _ = one_rate(m, spaces, rate, m.count(5), "-gzip=auto")
-            if told.saved != packets:
-                return best, (f"at {real:,.0f} pps {packets - told.saved:,} of {packets:,} packets were lost: "
-                              f"{measure.losses(told)}")
-            reals.append(real)
-        best = max(best, min(reals))
-        if min(reals) < 0.9 * rate:
-            return best, "the generator does not reach more on this machine"
-    return best, ""
+        r = one_rate(m, spaces, rate, m.count(3))
+        if r.told.saved != r.packets:
+            stopped = f"at {r.pps:,.0f} pps {r.packets - r.told.saved:,} of {r.packets:,} were lost: {measure.losses(r.told)}"
+            break
+        if r.pps < 0.9 * rate:
+            stopped = f"NOT MEASURED beyond: asked for {rate:,}, the generator reached {r.pps:,.0f}"
+            best = max(best, r.pps)
+            break
+        best = r.pps
+    for _ in range(m.runs - 1):  # once may be luck
+        r = one_rate(m, spaces, int(best), m.count(3)) if best else None
+        if r and r.told.saved != r.packets:
+            stopped = f"again at {r.pps:,.0f} pps {r.packets - r.told.saved:,} were lost: {measure.losses(r.told)}"
+            best = max([rate for rate in RATES if rate < 0.9 * best], default=0)
+    return best, stopped
 
 
 def highest_rate(m):
     with wire() as spaces:
         m.lossless, stopped = search_rate(m, spaces)
+    reached = verdict(m.lossless >= 800_000)
+    if reached == "MISSED" and stopped.startswith("NOT MEASURED"):
+        reached = "NOT MEASURED"
     yield Row("P2", "highest offered rate with no packet lost anywhere, generator included", f"{m.lossless:,.0f} pps",
-              ">= 800,000 pps (reference < 20,000)", verdict(m.lossless >= 800_000),
-              f"every one of {m.runs} runs without a loss; {stopped}", {"pps": m.lossless})
+              ">= 800,000 pps (reference < 20,000)", reached,
+              f"{m.runs} runs at that rate without a loss; {stopped}", {"pps": m.lossless, "stopped": stopped})
 
 
 def killed_once(m, spaces, flows, rate, kill=True):
     """(ms from the kill of the only shard to the next packet consumed, packets lost, how, rate). kill=False: the same
     traffic undisturbed, to tell what the kill itself costs."""
-    packets = max(int(rate * m.count(10)), 5 * flows)
+    packets = max(int(rate * m.count(6)), 5 * flows)
     took = 0
     with m.scratch() as scratch:
         capture = Capture(m, spaces[1], scratch, "-shards=1", "-gzip=auto", flows=flows, announced=False)
@@ -274,7 +307,7 @@ BUDGET, RING = 256e6, 16 << 20
 
 
 def flood_once(m, spaces):
-    seconds = m.count(10)
+    seconds = m.count(6)
     with m.scratch() as scratch:
         capture = Capture(m, spaces[1], scratch, "-maxheap=256MB", "-flowtimeout=5s", "-shards=1", "-ringsize=16MB",
                           "-capturebuffer=64MB")

@@ -24,6 +24,11 @@ def parts(m):
     dispatcher = m.median(lambda: m.json("bench_dispatcher", n)["ns_per_packet"])
     yield Row("-", "dispatcher: parse, key, hash, copy into ring", f"{dispatcher:.1f} ns/packet", "30-45 ns + ring",
               values={"ns": dispatcher})
+    runs = [m.json("bench_capture", m.savefile(FLOWS, m.count(PACKETS))) for _ in range(m.runs)]
+    bare, ours = (statistics.median(r[name] for r in runs) for name in ("bare_ns_per_packet", "ns_per_packet"))
+    yield Row("P7", "dispatcher, libpcap included, against a libpcap callback that only counts (savefile)",
+              f"{ours / bare:.2f} x ({ours:.0f} / {bare:.0f} ns)", "<= 2 x", verdict(ours <= 2 * bare),
+              "CPU time", {"ns": ours, "bare_ns": bare})
 
 
 def shard_run(m, *arguments):
@@ -33,7 +38,7 @@ def shard_run(m, *arguments):
 
 def shard(m):
     """The shard's own turns over a filled ring, publishing at the end."""
-    n = m.count(2_000_000)
+    n = m.count(1_000_000)
     copy = m.median(lambda: m.json("bench_memcpy", 4 * n)["ns_per_packet"])
     dispatcher = m.median(lambda: m.json("bench_dispatcher", n)["ns_per_packet"])
     pauses = {}
@@ -51,7 +56,8 @@ def shard(m):
                       verdict(both <= 200 and both <= 5 * copy), values={"ns": both, "memcpy_ns": copy})
     for codec, us in pauses.items():
         yield Row("P13", f"longest pause of the shard's loop, p99.9, -gzip={codec}, as fast as it can", f"{us:,.0f} us",
-                  "<= 1,000 us", verdict(us <= 1000), values={"us": us})
+                  "<= 1,000 us", verdict(us <= 1000), "a turn in which another process had the core counts by its CPU "
+                  "time", {"us": us})
 
 
 def many_flows(m):
@@ -72,10 +78,10 @@ def many_flows(m):
 
 
 def end_to_end(m):
-    flows, packets = FLOWS, m.count(PACKETS)
+    flows, packets = FLOWS, m.count(PACKETS) // 4
     offered = flows * packets
     savefile = m.savefile(flows, packets)
-    for codec in ("auto", "zlib", "none"):
+    for codec in ("auto", "none"):
         for shards in (1, 2):
             r = measure.offline_median(m, savefile, offered, shards=shards, gzip=codec)
             yield Row("-", f"-read {flows:,} flows x {packets:,} packets, -shards {shards}, -gzip={codec}",
@@ -179,6 +185,6 @@ def files(m):
               "start and stop of the family taken off", {"ours": ours, "bare": theirs})
 
 
-ROWS = [("parts", parts, "-"), ("shard", shard, "P8, P13"), ("many flows", many_flows, "P9"),
+ROWS = [("parts", parts, "P7"), ("shard", shard, "P8, P13"), ("many flows", many_flows, "P9"),
         ("end to end", end_to_end, "-"), ("disk", bytes_on_disk, "P3"), ("splitter", splitter, "P10"),
         ("files", files, "P11")]
