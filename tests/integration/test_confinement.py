@@ -93,8 +93,19 @@ class Confined(unittest.TestCase):
                     self.assertEqual(now["NoNewPrivs"], "1")
                     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
                         self.assertEqual(status(f"{pid}/task/{task.name}")["Seccomp"], "2")
-                    limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
-                    self.assertRegex(limits, r"Max core file size +0 +0 ")
+                    self.check_no_core(pid)
+        self.check_no_core(run.supervisor())
+
+    def check_no_core(self, pid):
+        """No core is written, nobody of the same user may look inside (the kernel gives /proc/PID of a process that is
+        not dumpable to root), and what holds packets would not be in a core either."""
+        self.assertRegex(pathlib.Path(f"/proc/{pid}/limits").read_text(), r"Max core file size +0 +0 ")
+        self.assertEqual(os.stat(f"/proc/{pid}/environ").st_uid, 0)
+        self.assertNotEqual(subprocess.run([*AS_NOBODY, "cat", f"/proc/{pid}/maps"], capture_output=True).returncode, 0)
+        shared = re.findall(r"^\S+ \S+ \S+ \S+ \S+ +/memfd:(\S+).*?^VmFlags: ([^\n]*)",
+                            pathlib.Path(f"/proc/{pid}/smaps").read_text(), re.M | re.S)
+        self.assertGreater(len(shared), 2)
+        self.assertEqual([name for name, flags in shared if "dd" not in flags.split()], [])
 
     def allowed(self, run, program, pid, number, what, savefile):
         """Is that an open file that the program should have?"""
@@ -322,10 +333,10 @@ class Rootless(TakenOver):
             self.skipTest(f"programs in {copy} cannot be run by another user")
         return copy
 
-    def start(self, *args, **how):
+    def start(self, *args, privileges=(), **how):
         run = family.Family(self, *args, f"-datadir={self.home}/data", f"-rundir={self.home}/run",
                             f"-summary={self.home}/summary.json", datadir=self.home / "data", work=self.work,
-                            wrapper=AS_NOBODY, **how)
+                            wrapper=[*AS_NOBODY, *privileges], **how)
         run.summary_file = self.home / "summary.json"
         return run
 
@@ -335,6 +346,18 @@ class Rootless(TakenOver):
         run = self.start("-interface=veth0", programs=self.programs(), namespace=a.name).ready()
         self.check_status(run, NOBODY, live=True, bounded=False)
         self.check_descriptors(run)
+        self.serve_one_flow(run, a, b)
+
+    def test_no_new_privileges_and_a_file_capability(self):
+        """Under NoNewPrivileges (systemd) a file capability does nothing: the end says so; an ambient one works."""
+        need.need("netns")
+        a, b = netns.pair(self)
+        run = self.start("-interface=veth0", programs=self.programs(), namespace=a.name, privileges=["--no-new-privs"])
+        self.assertNotIn(run.wait(), (0, None), run.log)
+        self.assertRegex(run.log, r"CAP_NET_RAW|cap_net_raw", run.log)
+        ambient = ["--inh-caps=+net_raw", "--ambient-caps=+net_raw", "--no-new-privs"]
+        run = self.start("-interface=veth0", namespace=a.name, privileges=ambient).ready()
+        self.check_status(run, NOBODY, live=True, bounded=False)
         self.serve_one_flow(run, a, b)
 
     def test_a_process_taken_over(self):
