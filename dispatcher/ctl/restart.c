@@ -91,6 +91,23 @@ static int wait_until_done(const struct args *a, const struct question *before, 
     return EXIT_FAILED;
 }
 
+static void print_line(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        (void)putchar(text[i] == '\n' || (text[i] >= ' ' && text[i] <= '~') ? text[i] : '?');
+    (void)putchar('\n');
+}
+
+/* The answer without its first word. */
+static void print_json(bool ok, const char *text, size_t len)
+{
+    const char *blank = memchr(text, ' ', len), *end = text + len;
+    const char *rest = blank ? blank + 1 : end;
+    (void)printf("{\"ok\":%s,\"text\":", ok ? "true" : "false");
+    jsontext_write(rest, (size_t)(end - rest), stdout);
+    (void)printf("}\n");
+}
+
 /* Sends the request and shows its answer. */
 static int tell(const struct args *a, const char *request)
 {
@@ -98,11 +115,12 @@ static int tell(const struct args *a, const char *request)
     int rc = EXIT_FAILED;
     if (ask(a->rundir, request, &q)) {
         const char *text = q.answer;
-        for (size_t i = 0; i < q.len; i++)
-            (void)putchar(text[i] == '\n' || (text[i] >= ' ' && text[i] <= '~') ? text[i] : '?');
-        if (q.len == 0 || text[q.len - 1] != '\n')
-            (void)putchar('\n');
-        bool ok = q.len >= 2 && memcmp(text, "ok", 2) == 0 && (q.len == 2 || text[2] == ' ' || text[2] == '\n');
+        size_t line = q.len && text[q.len - 1] == '\n' ? q.len - 1 : q.len;
+        bool ok = line >= 2 && memcmp(text, "ok", 2) == 0 && (line == 2 || text[2] == ' ');
+        if (args_has(a, "json"))
+            print_json(ok, text, line);
+        else
+            print_line(text, line);
         rc = ok && fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
     } else {
         (void)fprintf(stderr, "shardcapctl: %s\n", q.error);
@@ -140,6 +158,7 @@ static int run(const struct args *a)
 
 static const struct args_option options[] = {
     {"within", "SECONDS", "wait until it is done, at most so long; default: return once it has begun"},
+    {"json", NULL, "the answer as one JSON object"},
     {NULL, NULL, NULL},
 };
 

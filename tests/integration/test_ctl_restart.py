@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`shardcapctl restart` and `drain` on a running family: what is replaced, what is refused, and when it is done."""
+import json
+import unittest
+
+import family
+import need
+import netns
+
+IN_USER_NAMESPACE = True
+
+
+class Restart(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        need.need("netns")
+
+    def setUp(self):
+        self.run_ = family.Family(self, "-interface=lo", "-shards=2", "-uuid.source=none",
+                                  namespace=netns.Namespace(self).name).ready()
+
+    def ctl(self, *args):
+        return family.run("-rundir", self.run_.rundir, *args, program="shardcapctl")
+
+    def pids(self):
+        code, out, err = self.ctl("status", "-json")
+        self.assertEqual(code, 0, err)
+        return {p["process"] + str(p.get("shard", "")): p["pid"] for p in json.loads(out)["processes"]}
+
+    def replaced(self, *args):
+        """Names of the processes that have another pid once the command has returned."""
+        before = self.pids()
+        code, out, err = self.ctl(*args, "-within=60")
+        self.assertEqual((code, err), (0, ""), out)
+        self.assertTrue(out.startswith("ok "), out)
+        after = self.pids()  # at once: -within has waited
+        children = sorted(p for group in self.run_.children().values() for p in group)
+        self.assertEqual(sorted(after.values()), children)
+        return {name for name in before if after[name] != before[name]}
+
+    def test_each(self):
+        self.assertEqual(self.replaced("restart", "1"), {"shard1"})
+        self.assertEqual(self.replaced("restart", "shard[0]"), {"shard0"})
+        self.assertEqual(self.replaced("restart", "hub"), {"hub"})
+        self.assertEqual(self.replaced("restart", "dispatcher"), {"dispatcher"})
+        self.assertEqual(self.replaced("drain", "1"), {"shard1"})
+        self.assertEqual(self.run_.ready().stop(), 0, self.run_.log)
+
+    def test_all(self):
+        self.assertEqual(self.replaced("restart", "all"), {"hub", "shard0", "shard1"})
+        self.assertEqual(self.run_.ready().stop(), 0, self.run_.log)
+
+    def test_refused(self):
+        before = self.pids()
+        for args in (("restart", "7"), ("restart", "nobody"), ("drain", "hub"), ("restart", "0 1")):
+            code, out, err = self.ctl(*args)
+            self.assertEqual((code, err), (1, ""), args)
+            self.assertTrue(out.startswith("error "), out)
+        code, out, _ = self.ctl("restart", "7", "--json")
+        self.assertEqual((code, json.loads(out)["ok"]), (1, False))
+        self.assertTrue(json.loads(out)["text"])
+        for args in (("restart",), ("restart", "1", "2"), ("restart", "1\n2"), ("drain", "-within", "0"), ("drain", "1", "2")):
+            self.assertEqual(self.ctl(*args)[0], 2, args)
+        self.assertEqual(self.pids(), before)
+
+    def test_drain_ends_it(self):
+        code, out, err = self.ctl("drain", "--json", "-within", "60")
+        self.assertEqual((code, json.loads(out)["ok"]), (0, True), err)
+        self.assertEqual(self.run_.wait(30), 0, self.run_.log)
+        for args in (("drain",), ("restart", "all"), ("restart", "1", "-within=5")):
+            code, out, err = self.ctl(*args)
+            self.assertEqual((code, out), (1, ""), args)
+            self.assertTrue(err)
+
+
+if __name__ == "__main__":
+    unittest.main()
