@@ -246,15 +246,21 @@ $(BUILD)/shardcap.8: deploy/man/shardcap.8.in deploy/man/flags.awk $(BIN)/shardc
 	@$(BIN)/shardcap -help | awk -f deploy/man/flags.awk > $@.flags
 	@sed -e '/@FLAGS@/{r $@.flags' -e 'd}' $< > $@
 
+# So are the commands of the other one.
+$(BUILD)/shardcapctl.1: deploy/man/shardcapctl.1.in deploy/man/commands.awk $(BIN)/shardcapctl
+	@for c in $$($(BIN)/shardcapctl help | sed -n 's/^  \([a-z]\+\).*/\1/p' | grep -vx -e help -e version); do \
+	    $(BIN)/shardcapctl $$c -help || exit 1; done | awk -f deploy/man/commands.awk > $@.commands
+	@sed -e '/@COMMANDS@/{r $@.commands' -e 'd}' $< > $@
+
 .PHONY: install deb
-install: all $(BUILD)/shardcap.8 ## Install into PREFIX=/usr/local below DESTDIR=
+install: all $(BUILD)/shardcap.8 $(BUILD)/shardcapctl.1 ## Install into PREFIX=/usr/local below DESTDIR=
 	install -d $(to)/bin $(to)/lib/systemd/system $(to)/lib/sysusers.d $(to)/lib/tmpfiles.d $(to)/share/man/man1 \
 	    $(to)/share/man/man7 $(to)/share/man/man8 $(to)/share/bash-completion/completions $(DESTDIR)$(SYSCONFDIR)/default
 	install -m 755 $(programs) $(to)/bin
 	for f in deploy/systemd/*.service; do $(call placed,$$f,$(to)/lib/systemd/system/$${f##*/}) || exit 1; done
 	install -m 644 deploy/systemd/sysusers.conf $(to)/lib/sysusers.d/shardcap.conf
 	install -m 644 deploy/systemd/tmpfiles.conf $(to)/lib/tmpfiles.d/shardcap.conf
-	for f in $(BUILD)/shardcap.8 $(wildcard deploy/man/*.[1-8]); do \
+	for f in $(BUILD)/shardcap.8 $(BUILD)/shardcapctl.1 $(wildcard deploy/man/*.[1-8]); do \
 	    $(call placed,$$f,$(to)/share/man/man$${f##*.}/$${f##*/}) || exit 1; done
 	for f in $(wildcard deploy/completion/*); do install -m 644 $$f $(to)/share/bash-completion/completions/; done
 	[ -e $(DESTDIR)$(SYSCONFDIR)/default/shardcap ] || \

@@ -169,7 +169,7 @@ static const struct args_option options[] = {
     {"host", "ADDRESS[/BITS]", "one end has it"},
     {"port", "N", "one end has it; with -host, the same end"},
     {"since", "TIME", "packets at that time or later"},
-    {"until", "TIME", "packets at that time or before. A TIME is " TIMEARG_FORMS},
+    {"until", "TIME", "packets at that time or before\nA TIME is " TIMEARG_FORMS},
     {"long", NULL, "path, client, server, first packet, seconds, packets; with tabs between"},
     {"json", NULL, "the same as JSON, one object a line"},
     {NULL, NULL, NULL},

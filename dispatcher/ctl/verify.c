@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "dispatcher/ctl/client.h"
+#include "dispatcher/ctl/jsontext.h"
 #include "dispatcher/ctl/savefile.h"
+#include "shared/proto.h"
 
 #define LEVELS 3 /* YYYY/MM/DD */
 #define JSON_MAX (1 << 20)
@@ -252,35 +254,67 @@ static int read_summary(const char *path, struct counts *out)
     return err ? complain(path, error) : SC_OK;
 }
 
-static int verify_live(const char *rundir, const char *datadir)
+/* What a comparison is made of. */
+struct comparison {
+    struct counts before, after;
+    struct verify_files files;
+};
+
+static bool compare_live(const char *rundir, const char *datadir, struct comparison *x, FILE *out)
 {
     char error[CLIENT_ERROR];
-    struct counts before, after;
-    struct verify_files v;
     struct client *c = client_open(rundir, error);
-    if (!c)
-        return complain("verify", error), 1;
-    bool fine = ask_live(c, &before) == SC_OK && verify_files(datadir, before.started, 0, stdout, &v) == SC_OK &&
-                ask_live(c, &after) == SC_OK && verify_judge(&before, &after, &v, stdout);
+    if (!c) {
+        (void)complain("verify", error);
+        return false;
+    }
+    bool asked = ask_live(c, &x->before) == SC_OK &&
+                 verify_files(datadir, x->before.started, 0, out, &x->files) == SC_OK &&
+                 ask_live(c, &x->after) == SC_OK;
     client_close(c);
-    return fine ? 0 : 1;
+    return asked && verify_judge(&x->before, &x->after, &x->files, out);
+}
+
+static bool compare_summary(const char *summary, const char *datadir, struct comparison *x, FILE *out)
+{
+    if (read_summary(summary, &x->before) != SC_OK)
+        return false;
+    x->after = x->before;
+    return verify_files(datadir, x->before.started, x->before.ended, out, &x->files) == SC_OK &&
+           verify_judge(&x->before, &x->after, &x->files, out);
+}
+
+static void print_json(bool fine, const struct comparison *x, const char *text, size_t len)
+{
+    (void)printf("{\"ok\":%s,\"files\":%" PRIu64 ",\"packets\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"bad\":%" PRIu64
+                 ",\"delivered\":%" PRIu64 ",\"saved\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"limits\":%" PRIu64
+                 ",\"text\":",
+                 fine ? "true" : "false", x->files.files, x->files.packets, x->files.bytes, x->files.bad,
+                 x->after.delivered, x->after.saved, x->after.lost, x->after.limits);
+    jsontext_write(text, len, stdout);
+    (void)printf("}\n");
 }
 
 static int verify(const struct args *a)
 {
     const char *summary = args_get(a, "summary"), *datadir = a->operand[0];
-    struct counts counts;
-    struct verify_files v;
-    if (!summary)
-        return verify_live(a->rundir, datadir);
-    bool fine = read_summary(summary, &counts) == SC_OK &&
-                verify_files(datadir, counts.started, counts.ended, stdout, &v) == SC_OK &&
-                verify_judge(&counts, &counts, &v, stdout);
-    return fine ? 0 : 1;
+    struct comparison x = {0};
+    char *text = NULL;
+    size_t len = 0;
+    bool json = args_has(a, "json");
+    FILE *out = json ? open_memstream(&text, &len) : stdout;
+    if (!out)
+        return complain("verify", "out of memory"), EXIT_FAILED;
+    bool fine = summary ? compare_summary(summary, datadir, &x, out) : compare_live(a->rundir, datadir, &x, out);
+    if (json && fclose(out) == 0)
+        print_json(fine, &x, text, len);
+    free(text);
+    return fine && fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
 static const struct args_option options[] = {
     {"summary", "FILE", "against the counters of a run that has ended and wrote them by -summary FILE"},
+    {"json", NULL, "both sides as one JSON object"},
     {NULL, NULL, NULL},
 };
 

@@ -133,6 +133,17 @@ class Judge(unittest.TestCase):
         self.assertEqual(status, 0, out + err)
         self.assertIn("of other runs: 1", out)
 
+    def test_json(self):
+        for broken in (False, True):
+            if broken:
+                self.files[0].write_bytes(self.files[0].read_bytes()[:-4])
+            status, out, err = family.run("verify", "-json", "-summary", self.run_.summary_file, self.run_.datadir,
+                                          program="shardcapctl")
+            got = json.loads(out)
+            self.assertEqual((status, got["ok"], got["bad"], err), (int(broken), not broken, int(broken), ""))
+            self.assertEqual(got["files"], 2 - int(broken))
+            self.assertIn("is cut" if broken else "ok: exactly", got["text"])
+
     def test_usage(self):
         for args in ([], ["-summary"], ["a", "b"], ["-x", "a"]):
             with self.subTest(args=args):
