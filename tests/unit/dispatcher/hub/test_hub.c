@@ -133,9 +133,9 @@ static void send_fds(int sock)
         fds[i] = all[i].fd;
     }
     m.fd_count = sizeof all / sizeof all[0];
-    for (uint16_t role = 0; role <= ROLE_LAST; role++)
+    for (unsigned role = 0; role <= ROLE_LAST; role++)
         if (w.kept[role]) {
-            m.names[m.fd_count] = (struct proto_fd_name){role, 0};
+            m.names[m.fd_count] = (struct proto_fd_name){(uint16_t)role, 0};
             fds[m.fd_count++] = w.kept[role];
         }
     assert_int_equal(proto_send(sock, &m, fds), SC_OK);
