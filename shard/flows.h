@@ -19,9 +19,11 @@
 
 /* Bits of flow.flags beside FLOW_FINISHED. */
 enum {
-    FLOW_GONE = 2,    /* the generation is over: a further packet of the key opens another */
-    FLOW_DISCARD = 4, /* further packets of this generation are not saved; flow.saver says why */
-    FLOW_EMPTY = 8,   /* its packets are published or counted as dropped: nothing is buffered */
+    FLOW_GONE = 2,      /* the generation is over: a further packet of the key opens another */
+    FLOW_DISCARD = 4,   /* further packets of this generation are not saved; flow.saver says why */
+    FLOW_EMPTY = 8,     /* its packets are published or counted as dropped: nothing is buffered */
+    FLOW_DATA_LOW = 16, /* key.addr[0] has sent data */
+    FLOW_DATA_HIGH = 32,
 };
 
 enum flow_lane { LANE_ACTIVITY, LANE_AGE, LANE_WORK, LANE_COUNT };
@@ -51,6 +53,7 @@ struct flow_private {
     uint8_t in_flight; /* the file thread works for it */
     uint8_t tries;     /* failed file attempts after the end */
     uint8_t asking;    /* kernel_names.c: enum */
+    uint64_t cookie;   /* kernel_names.c: of a flow that waits for the prefix of its name; 0 = none */
     uint8_t reset;     /* kernel_names.c: bit of each side whose RST was told */
 };
 

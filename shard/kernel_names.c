@@ -3,6 +3,7 @@
  * private: a successor asks again, and the bus replays what was destroyed. */
 #include "shard/kernel_names.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +61,9 @@ struct kernel_names {
     int64_t tokens_at_ns;
     int64_t finish_until; /* struct mono; 0 = not yet finishing */
     uint32_t tokens;
+    struct uuid prefix;   /* empty: not known yet */
+    int64_t held_back_ns; /* struct mono: the first name waits for it since; 0 = none does */
+    struct log_limit limit;
     struct recent recent[RECENT_SETS][RECENT_WAYS];
 };
 
@@ -146,6 +150,7 @@ struct kernel_names *kernel_names_new(const struct kernel_names_deps *deps)
     if (!k)
         return NULL;
     k->d = *deps;
+    (void)snprintf(k->prefix.text, sizeof(k->prefix.text), "%s", deps->prefix);
     for (unsigned i = 0; i < GAPS; i++)
         k->questions[i].size = sizeof(struct question);
     k->unsettled.size = k->held.size = sizeof(struct news);
@@ -185,6 +190,12 @@ static void ask_later(struct kernel_names *k, const struct question *q, unsigned
         k->d.savers->flows->priv[q->idx].asking = ASKING_NO; /* its next packet asks again */
 }
 
+/* The flow may still get a cookie. */
+static bool open_to_names(const struct kernel_names *k, uint32_t idx)
+{
+    return nameless(flow_at(k, idx)) && k->d.savers->flows->priv[idx].cookie == 0;
+}
+
 /* The hub is told which sides of idx have sent a RST: of those in `sides`. */
 static void tell_reset(struct kernel_names *k, uint32_t idx, unsigned sides, struct wall at, uint64_t cookie)
 {
@@ -218,7 +229,8 @@ void kernel_names_seen(struct kernel_names *k, uint32_t idx, struct wall at)
     struct flow_private *priv = &k->d.savers->flows->priv[idx];
     if (f->wire & FLOW_WIRE_RST)
         note_reset(k, idx, at);
-    if (priv->asking != ASKING_NO || !nameless(f) || !(f->wire & FLOW_WIRE_HANDSHAKE) || f->wire & FLOW_WIRE_RST)
+    if (priv->asking != ASKING_NO || !k->d.ask || !open_to_names(k, idx) || !(f->wire & FLOW_WIRE_HANDSHAKE) ||
+        f->wire & FLOW_WIRE_RST)
         return;
     priv->asking = ASKING_YES;
     struct question q = {.idx = idx, .generation = f->generation};
@@ -274,7 +286,7 @@ static unsigned ask_due(struct kernel_names *k, unsigned most)
             const struct flow *f = flow_at(k, q.idx);
             bool same = f->generation == q.generation;
             uint8_t *asking = &k->d.savers->flows->priv[q.idx].asking;
-            if (same && nameless(f) && !(f->wire & FLOW_WIRE_RST)) {
+            if (same && open_to_names(k, q.idx) && !(f->wire & FLOW_WIRE_RST)) {
                 if (*asking == ASKING_YES) {
                     if (!take_token(k, now))
                         return n;
@@ -291,12 +303,20 @@ static unsigned ask_due(struct kernel_names *k, unsigned most)
 
 /* ---- binding ---- */
 
+/* The cookie is known to be this flow's; without the prefix it waits. */
 static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie)
 {
     const struct flow *f = flow_at(k, idx);
     struct uuid uuid;
-    if (uuid_from_cookie(&uuid, k->d.prefix, cookie) != SC_OK)
-        return; /* a prefix that is too long is refused at the start */
+    if (k->prefix.text[0] == '\0') {
+        k->d.savers->flows->priv[idx].cookie = cookie;
+        if (k->held_back_ns == 0)
+            k->held_back_ns = mono_now(k);
+        remember(k, cookie, mono_now(k));
+        return;
+    }
+    if (uuid_from_cookie(&uuid, k->prefix.text, cookie) != SC_OK)
+        return; /* a prefix that is too long is refused at the start, or by the hub */
     struct savers *s = k->d.savers;
     counter_add(&s->c->uuids, 1);
     if (!saver_name(s, idx, &uuid, clock_yyyymmdd((struct wall){f->first_ns}), true, (struct instant){f->last_clock}))
@@ -318,7 +338,7 @@ static void bind_answer(struct kernel_names *k, const struct news *n)
         return;
     const struct flow *f = flow_at(k, idx);
     fs->priv[idx].asking = ASKING_YES; /* if this names nothing, the next question may */
-    if (!nameless(f) || is_recent(k, n->cookie, mono_now(k)) || (saver_ended_on_wire(f) && !n->closing))
+    if (!open_to_names(k, idx) || is_recent(k, n->cookie, mono_now(k)) || (saver_ended_on_wire(f) && !n->closing))
         return;
     name_flow(k, idx, n->cookie);
 }
@@ -332,7 +352,7 @@ static bool bind_destroyed(struct kernel_names *k, const struct news *n)
         return true;
     for (unsigned i = 0; idx != ARENA_NONE && i < GENERATIONS_LOOKED_AT; i++, idx = fs->priv[idx].older) {
         const struct flow *f = flow_at(k, idx);
-        if (nameless(f) && f->first_ns <= n->seen.ns && (saver_ended_on_wire(f) || f->flags & FLOW_GONE))
+        if (open_to_names(k, idx) && f->first_ns <= n->seen.ns && (saver_ended_on_wire(f) || f->flags & FLOW_GONE))
             found = idx;
     }
     if (found == ARENA_NONE)
@@ -402,8 +422,41 @@ void kernel_names_destroyed(struct kernel_names *k, const struct flowkey *key, u
     take_news(k, &n);
 }
 
+void kernel_names_known(struct kernel_names *k, uint64_t cookie)
+{
+    remember(k, cookie, mono_now(k));
+}
+
+void kernel_names_prefix(struct kernel_names *k, const struct uuid *shows)
+{
+    const struct flows *fs = k->d.savers->flows;
+    struct uuid prefix;
+    if (k->d.prefix[0] != '\0' || uuid_prefix_of(shows, &prefix) != SC_OK)
+        return;
+    k->prefix = prefix;
+    k->held_back_ns = 0;
+    for (uint32_t next, idx = fs->list[LIST_WAITING].head; idx != ARENA_NONE; idx = next) {
+        next = fs->priv[idx].link[LANE_WORK].next; /* a name takes it out of the list */
+        uint64_t cookie = fs->priv[idx].cookie;
+        if (cookie != 0 && nameless(flow_at(k, idx)))
+            name_flow(k, idx, cookie);
+    }
+}
+
+static void say_what_is_held_back(struct kernel_names *k)
+{
+    int64_t now = mono_now(k);
+    unsigned long suppressed;
+    if (k->held_back_ns != 0 && now - k->held_back_ns > k->d.savers->config->uuidwaitduration_ns / 2 &&
+        log_allow(&k->limit, (struct mono){now}, &suppressed))
+        log_warn("names from the kernel wait for the prefix of UUIDs: tcp-info has shown none yet, "
+                 "-uuid-prefix-file FILE gives it suppressed=%lu",
+                 suppressed);
+}
+
 bool kernel_names_step(struct kernel_names *k)
 {
+    say_what_is_held_back(k);
     settle(k);
     unsigned n = bind_settled(k, BINDS_PER_STEP);
     return ask_due(k, ASKS_PER_STEP) + n > 0;
@@ -413,7 +466,8 @@ static void ask_for_the_last(struct kernel_names *k)
 {
     const struct flows *fs = k->d.savers->flows;
     for (uint32_t idx = fs->list[LIST_WAITING].head; idx != ARENA_NONE; idx = fs->priv[idx].link[LANE_WORK].next)
-        if (!(flow_at(k, idx)->wire & FLOW_WIRE_RST) && fs->priv[idx].asking != ASKING_ANSWERED)
+        if (k->d.ask && !(flow_at(k, idx)->wire & FLOW_WIRE_RST) && fs->priv[idx].asking != ASKING_ANSWERED &&
+            fs->priv[idx].cookie == 0)
             ask(k, idx);
 }
 

@@ -29,9 +29,9 @@ struct kernel_names_deps {
     struct savers *savers;
     struct ring_consumer *ring;
     const struct clock *clock;
-    const char *prefix;        /* of the UUIDs */
+    const char *prefix;        /* of the UUIDs; empty: to be told by kernel_names_prefix */
     struct reset_board *board; /* the hub's way to the names of aborted sockets */
-    /* uuid_lookup_ask, or a test's own */
+    /* uuid_lookup_ask, or a test's own; NULL: nobody is asked */
     int (*ask)(void *ctx, const struct flowkey *key, uint32_t if_index, struct uuid_answer *out);
     void *ctx;
 };
@@ -48,6 +48,12 @@ void kernel_names_seen(struct kernel_names *k, uint32_t idx, struct wall at);
 
 /* A socket of this key was destroyed, as read from the feed at `seen`. */
 void kernel_names_destroyed(struct kernel_names *k, const struct flowkey *key, uint64_t cookie, struct wall seen);
+
+/* This cookie's flow gets its name from elsewhere: it names no other. */
+void kernel_names_known(struct kernel_names *k, uint64_t cookie);
+
+/* A UUID of tcp-info's shows the prefix, which was not given: flows whose cookie is known have waited for it. */
+void kernel_names_prefix(struct kernel_names *k, const struct uuid *shows);
 
 /* Asks what is due and binds what may be bound: a bounded slice. True if there was work. */
 bool kernel_names_step(struct kernel_names *k);

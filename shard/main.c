@@ -171,7 +171,7 @@ static int ask_kernel(void *ctx, const struct flowkey *key, uint32_t if_index, s
 
 static int open_lookup(struct family *f)
 {
-    if (!(f->m.config->uuid_sources & UUID_SOURCE_KERNEL))
+    if (!(f->m.config->uuid_sources & UUID_SOURCE_KERNEL) || !f->m.config->kernel_lookup)
         return EXIT_DONE;
     f->lookup = uuid_lookup_new();
     if (!f->lookup)

@@ -108,6 +108,8 @@ static void see_packet(struct savers *s, struct flow *im, const struct packet *p
         im->last_clock = p->clock.ns;
     if (fr->tcp_flags & TCP_RST)
         im->wire |= fr->from_low ? FLOW_WIRE_RST | FLOW_WIRE_RST_LOW : FLOW_WIRE_RST | FLOW_WIRE_RST_HIGH;
+    if (p->rec->payload_len > 0)
+        im->flags |= fr->from_low ? FLOW_DATA_LOW : FLOW_DATA_HIGH;
     if (fr->tcp_flags & TCP_FIN)
         im->wire |= fr->from_low ? FLOW_WIRE_FIN_LOW : FLOW_WIRE_FIN_HIGH;
     if ((fr->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))

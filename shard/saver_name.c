@@ -77,10 +77,20 @@ bool saver_name(struct savers *s, uint32_t idx, const struct uuid *uuid, uint32_
     return set_name(s, idx, &name, now);
 }
 
+/* Beside live sources the hash names only what has shown data both ways: else a SYN flood would be a flood of files. */
+static bool may_be_named_by_hash(const struct savers *s, const struct flow *f)
+{
+    uint32_t sources = s->config->uuid_sources;
+    uint8_t both = FLOW_DATA_LOW | FLOW_DATA_HIGH;
+    if (!(sources & UUID_SOURCE_HASH))
+        return false;
+    return !(sources & (UUID_SOURCE_KERNEL | UUID_SOURCE_EVENTSOCKET)) || (f->flags & both) == both;
+}
+
 bool saver_wait_over(struct savers *s, uint32_t idx, enum saver_state state)
 {
     const struct flow *f = arena_flow(s->flows->arena, idx);
-    if (s->config->uuid_sources & UUID_SOURCE_HASH && saver_name_by_hash(s, idx))
+    if (may_be_named_by_hash(s, f) && saver_name_by_hash(s, idx))
         return true;
     struct arena_change ch = flows_change(s->flows, idx);
     flows_count(s->flows, &ch, ARENA_COUNTER(drops) + CAUSE_NO_UUID, f->packets);

@@ -230,7 +230,7 @@ static int open_kernel(struct shard *s)
                                    .board = &s->d.page->resets,
                                    .ask = s->d.ask,
                                    .ctx = s->d.ask_ctx};
-    if (!s->d.ask)
+    if (!(s->d.config->uuid_sources & UUID_SOURCE_KERNEL))
         return SC_OK;
     s->kernel = kernel_names_new(&kd);
     return s->kernel ? SC_OK : SC_ENOMEM;
@@ -449,10 +449,16 @@ enum shard_step_result shard_step(struct shard *s)
 void shard_event(struct shard *s, const struct flowevent *ev, bool replayed)
 {
     set_stage(s, STAGE_UUID);
-    if (!ev->destroyed)
+    if (ev->prefix && !ev->has_id) { /* nobody but the hub can send one without an ID */
+        if (s->kernel)
+            kernel_names_prefix(s->kernel, &ev->uuid);
+    } else if (!ev->destroyed) {
+        if (s->kernel && ev->kind == FLOWEVENT_OPEN && ev->cookie != 0)
+            kernel_names_known(s->kernel, (uint64_t)ev->cookie);
         (void)intake_event(&s->intake, ev, replayed && s->adopted);
-    else if (s->kernel && ev->has_id)
+    } else if (s->kernel && ev->has_id) {
         kernel_names_destroyed(s->kernel, &ev->key, (uint64_t)ev->cookie, ev->time);
+    }
     set_stage(s, STAGE_IDLE);
 }
 

@@ -33,7 +33,7 @@ struct shard_deps {
     bool threaded;        /* file calls on a thread of their own; false: shard_step does them */
     int reports;          /* to the hub (reporter.h); -1 = none; the caller's */
     bool hold;            /* UUID events are still being replayed: see shard_events_complete */
-    /* the kernel source (kernel_names.h); NULL = none */
+    /* the kernel source's questions (kernel_names.h); NULL = it asks none */
     int (*ask)(void *ctx, const struct flowkey *key, uint32_t if_index, struct uuid_answer *out);
     void *ask_ctx;
     void (*on_saved)(void *ctx, const char *path); /* NULL = not wanted */

@@ -56,8 +56,9 @@ struct config {
     bool shards_external;  /* other supervisors start them */
     uint32_t uuid_sources; /* UUID_SOURCE_ bits, `auto` resolved; 0 = none */
     char uuid_events[CONFIG_PATH];
-    struct uuid uuid_prefix;   /* of -uuid-prefix-file; empty = none was given */
-    struct uuid kernel_prefix; /* of names from socket cookies; set with UUID_SOURCE_KERNEL */
+    struct uuid uuid_prefix;            /* of -uuid-prefix-file; empty = none was given */
+    bool kernel_lookup, kernel_destroy; /* parts of UUID_SOURCE_KERNEL: questions, and the feed of ended sockets */
+    struct uuid kernel_prefix;          /* of names from socket cookies; empty: to be learned from tcp-info's UUIDs */
     char rundir[CONFIG_PATH];
     uint64_t ringsize; /* power of two */
     uint64_t capturebuffer;

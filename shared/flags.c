@@ -298,7 +298,7 @@ static int check_sources(struct parse *p)
         return refuse(p, "%s: eventsocket needs -tcpinfo.eventsocket PATH", given_as(p, "uuid.source", a));
 
     if (automatic && !events)
-        c->uuid_sources = read ? UUID_SOURCE_HASH : socket ? UUID_SOURCE_EVENTSOCKET : UUID_SOURCE_KERNEL;
+        c->uuid_sources = read ? UUID_SOURCE_HASH : UUID_SOURCE_KERNEL | (socket ? UUID_SOURCE_EVENTSOCKET : 0u);
     if (events)
         c->uuid_sources |= UUID_SOURCE_EVENTS;
     if (socket && !(c->uuid_sources & UUID_SOURCE_EVENTSOCKET))

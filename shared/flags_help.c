@@ -51,13 +51,13 @@ const char *flags_help(void)
             if (table[i].group == (enum flag_group)group)
                 add_flag(&t, &table[i]);
     }
-    add(&t,
-        "\nDURATION is 500ms, 30s, 1h30m ..; SIZE is 65536, 64KB, 16MB, 3GB .., powers of ten. A flag without a "
-        "value is\n"
-        "false by default and takes none, or =true, =false.\n"
-        "-uuid.source=auto is, live, eventsocket where -tcpinfo.eventsocket is given, else kernel; with -read, events\n"
-        "where -uuid.events is given, else hash.\n"
-        "Environment variables set what the command line leaves out; lists are separated by commas:\n ");
+    add(&t, "\nDURATION is 500ms, 30s, 1h30m ..; SIZE is 65536, 64KB, 16MB, 3GB .., powers of ten. A flag without a "
+            "value is\n"
+            "false by default and takes none, or =true, =false.\n"
+            "-uuid.source=auto is, live, kernel, and eventsocket where -tcpinfo.eventsocket is given; with -read, "
+            "events where\n"
+            "-uuid.events is given, else hash.\n"
+            "Environment variables set what the command line leaves out; lists are separated by commas:\n ");
     size_t column = 1;
     for (size_t i = 0; i < count; i++) {
         char name[FLAGS_VARIABLE];

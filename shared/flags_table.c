@@ -170,6 +170,24 @@ static int set_anonymize(const struct flag_value *v)
     return rc;
 }
 
+static int set_kernel(const struct flag_value *v)
+{
+    struct config *c = v->config;
+    c->kernel_lookup = c->kernel_destroy = false;
+    for (const char *word = v->text;; word++) {
+        size_t n = strcspn(word, ",");
+        if (n == 6 && memcmp(word, "lookup", n) == 0)
+            c->kernel_lookup = true;
+        else if (n == 7 && memcmp(word, "destroy", n) == 0)
+            c->kernel_destroy = true;
+        else
+            return REFUSE(v, "must be lookup, destroy, or both with a comma between them");
+        word += n;
+        if (*word == '\0')
+            return SC_OK;
+    }
+}
+
 static int set_interface(const struct flag_value *v)
 {
     struct config *c = v->config;
@@ -283,6 +301,10 @@ static const struct flag table[] = {
     {FLAG("uuid.source", "LIST", "auto", "who names flows: auto, none, or a list of eventsocket, kernel, hash",
           FLAG_NAMES, set_text),
      .own = true, IN_REQUEST(uuid_source), .min = 1},
+    {FLAG("uuid.kernel", "LIST", "lookup,destroy",
+          "how kernel learns of sockets: by questions, by news of their end",
+          FLAG_NAMES, set_kernel),
+     .own = true},
     {FLAG("uuidwaitduration", "DURATION", "5s", "how long a flow may wait for its UUID", FLAG_NAMES, set_duration),
      IN_CONFIG(uuidwaitduration_ns)},
     {FLAG("tcpinfo.eventsocket", "PATH", "", "unix socket of tcp-info, which tells UUIDs", FLAG_NAMES, set_text),

@@ -47,6 +47,7 @@ struct flowevent {
     uint16_t sport, dport;
     int32_t interface_index;
     int64_t cookie;
+    bool prefix;    /* "Source":"prefix": the UUID shows the prefix of tcp-info's UUIDs, and nothing else is meant */
     bool destroyed; /* "Source":"destroy": the kernel told the end of this socket; `time` is when that was read */
 };
 

@@ -74,6 +74,15 @@ int uuid_cookie(const struct uuid *uuid, uint64_t *cookie_r)
     return SC_OK;
 }
 
+int uuid_prefix_of(const struct uuid *uuid, struct uuid *prefix_r)
+{
+    uint64_t cookie;
+    memset(prefix_r, 0, sizeof *prefix_r);
+    if (uuid_cookie(uuid, &cookie) != SC_OK)
+        return SC_EFORMAT;
+    return uuid_set(prefix_r, uuid->text, strlen(uuid->text) - 17);
+}
+
 void uuid_compose_prefix(struct uuid *out, const char *host, int64_t boot_s)
 {
     char tail[40];

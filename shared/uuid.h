@@ -30,6 +30,9 @@ int uuid_from_cookie(struct uuid *out, const char *prefix, uint64_t cookie) SC_M
  * form, and *cookie_r is 0. */
 int uuid_cookie(const struct uuid *uuid, uint64_t *cookie_r);
 
+/* What stands before the "_" and the cookie; likewise. */
+int uuid_prefix_of(const struct uuid *uuid, struct uuid *prefix_r);
+
 /* "<host>_<boot_s>_unsafe": characters outside the rule become '-', a first one that may not stand first gets an 'x'
  * before it, and the host is cut so that the whole fits. host: any text, empty is "unknown". */
 void uuid_compose_prefix(struct uuid *out, const char *host, int64_t boot_s);

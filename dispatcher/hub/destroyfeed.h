@@ -18,7 +18,7 @@ struct destroyfeed_setup {
     struct evloop *loop;
     const struct clock *clock;
     int fd;
-    const char *prefix;        /* of the UUIDs; stays the caller's */
+    const char *prefix;        /* of the UUIDs, empty while not known; stays the caller's */
     struct hub_page *counters; /* destroyed, destroy_overruns */
     /* An open event that is `destroyed`; its time is when it was read */
     void (*on_event)(void *ctx, const struct flowevent *ev);

@@ -24,6 +24,7 @@
 #include "dispatcher/hub/page.h"
 #include "dispatcher/hub/pages.h"
 #include "dispatcher/hub/ports.h"
+#include "dispatcher/hub/prefix.h"
 #include "dispatcher/hub/publish.h"
 #include "dispatcher/hub/reports.h"
 #include "dispatcher/hub/status.h"
@@ -59,6 +60,8 @@ struct hub {
     struct aborts *aborts;           /* likewise */
     struct page_source page;
     struct http *http;
+    struct prefix prefix;
+    bool from_tcpinfo; /* the line in work */
     struct log_limit bad_limit;
     int64_t asked;         /* number of the last command that went to the supervisor */
     struct mono ask_until; /* its answer is open until then; 0 = none is */
@@ -95,8 +98,12 @@ static void on_event_line(void *ctx, const char *line, size_t len)
 {
     struct hub *h = ctx;
     struct publish_receipt r;
+    h->from_tcpinfo = true;
     if (publish_line(h->publish, line, len, now(h), &r) == PUBLISH_REFUSED)
         note_bad(h, r.bad);
+    h->from_tcpinfo = false;
+    if (prefix_due(&h->prefix, now(h))) /* at once: flows wait for it */
+        publish_to_all(h->publish, &h->prefix.shows, now(h));
 }
 
 static void on_event_too_long(void *ctx)
@@ -160,6 +167,8 @@ static void on_page(void *ctx, unsigned shard, const void *bytes, size_t len)
 static void on_taken(void *ctx, const struct flowevent *ev)
 {
     struct hub *h = ctx;
+    if (h->from_tcpinfo && h->pages.config->uuid_sources & UUID_SOURCE_KERNEL)
+        prefix_learn(&h->prefix, ev);
     watchers_event(h->watchers, ev);
 }
 
@@ -222,6 +231,8 @@ static void on_heartbeat(void *ctx)
     struct hub *h = ctx;
     if (h->aborts)
         aborts_turn(h->aborts, h->clock->wall(h->clock->ctx));
+    if (prefix_due(&h->prefix, now(h)))
+        publish_to_all(h->publish, &h->prefix.shows, now(h));
     publish_flush(h->publish);
     publish_heartbeat(h->publish);
     pulses_look(&h->pages.pulses, h->pages.dispatcher, h->pages.shard, h->pages.config->shards, now(h));
@@ -293,7 +304,8 @@ static void keep_connection(void *ctx, int fd)
 static int open_destroy_feed(struct hub *h)
 {
     h->destroy_feed = proto_take_fd(&h->self, ROLE_DESTROYFEED, 0);
-    if (h->destroy_feed >= 0 || !(h->pages.config->uuid_sources & UUID_SOURCE_KERNEL))
+    if (h->destroy_feed >= 0 || !(h->pages.config->uuid_sources & UUID_SOURCE_KERNEL) ||
+        !h->pages.config->kernel_destroy)
         return EXIT_DONE;
     h->destroy_feed = destroyfeed_open();
     if (h->destroy_feed < 0)
@@ -370,7 +382,7 @@ static int open_sockets(struct hub *h)
         h->aborts = aborts_new(&as);
         if (!h->aborts)
             return give_up(h, EXIT_FAILED, "cannot start: out of memory");
-        struct destroyfeed_setup setup = {h->loop,      h->clock, h->destroy_feed, c->kernel_prefix.text, h->pages.hub,
+        struct destroyfeed_setup setup = {h->loop,      h->clock, h->destroy_feed, h->prefix.known.text, h->pages.hub,
                                           on_destroyed, h};
         h->destroy_feed = -1;
         h->destroyfeed = destroyfeed_new(&setup);
@@ -391,6 +403,7 @@ static int wire(struct hub *h)
     const struct config *c = h->pages.config;
     struct publish_setup setup = {h->journal, &c->hash_key, c->shards, h->pages.hub, on_page, on_taken, h};
     h->publish = publish_new(&setup);
+    prefix_init(&h->prefix, &c->kernel_prefix);
     h->loop = evloop_new();
     if (!h->publish || !h->loop)
         return give_up(h, EXIT_FAILED, "cannot start: out of memory");

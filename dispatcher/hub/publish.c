@@ -144,6 +144,17 @@ enum publish_result publish_event(struct publish *p, const struct flowevent *ev,
     return take(p, ev, text, (size_t)n, now, receipt);
 }
 
+void publish_to_all(struct publish *p, const struct flowevent *ev, struct mono now)
+{
+    char text[FLOWEVENT_TEXT];
+    int n = flowevent_format(ev, text, sizeof(text));
+    for (unsigned i = 0; i < p->s.shards && n >= 0; i++) {
+        uint64_t seq;
+        if (journal_append(p->s.journal, i, now, text, (size_t)n, &seq) == SC_OK)
+            add_to_page(p, i, seq, text, (size_t)n);
+    }
+}
+
 void publish_flush(struct publish *p)
 {
     for (unsigned i = 0; i < p->s.shards; i++)

@@ -72,6 +72,12 @@ static void sources(FILE *out, uint32_t bits)
     fprintf(out, "%s\n", bits ? "" : "none");
 }
 
+static void kernel_parts(FILE *out, const struct config *c)
+{
+    bool both = c->kernel_lookup && c->kernel_destroy;
+    fprintf(out, "-uuid.kernel = %s\n", both ? "lookup,destroy" : c->kernel_lookup ? "lookup" : "destroy");
+}
+
 static void settings(FILE *out, const struct config *c)
 {
     static const char *const gzip[] = {"auto", "small", "fast", "zlib", "none"};
@@ -96,6 +102,7 @@ static void settings(FILE *out, const struct config *c)
     list(out, "-read", "none (live capture)", c->savefile_count, c->savefiles[0], CONFIG_PATH);
     fprintf(out, "-shards = %u\n", c->shards);
     sources(out, c->uuid_sources);
+    kernel_parts(out, c);
     fprintf(out, "-uuid.events = %s\n", c->uuid_events[0] ? c->uuid_events : "none");
     fprintf(out, "-uuid-prefix-file = %s%s\n", c->uuid_prefix.text[0] ? "prefix " : "none", c->uuid_prefix.text);
     fprintf(out, "-rundir = %s\n-stagingdir = %s\n", c->rundir[0] ? c->rundir : "a temporary one",

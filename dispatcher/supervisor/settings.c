@@ -309,13 +309,15 @@ static int check_paths(const struct config *c, char *error, int *status_r)
     return SC_OK;
 }
 
-/* Names from cookies need a prefix in any case: the file's, else host name and boot time, read once for the family. */
+/* Names from cookies need a prefix in any case: the file's, else that of tcp-info, which its UUIDs will show, else host
+ * name and boot time, read once for the family. */
 static int kernel_prefix(struct config *c, char *error, int *status_r)
 {
     if (!(c->uuid_sources & UUID_SOURCE_KERNEL))
         return SC_OK;
     c->kernel_prefix = c->uuid_prefix;
-    if (c->uuid_prefix.text[0] || uuid_default_prefix(&c->kernel_prefix) == SC_OK)
+    if (c->uuid_prefix.text[0] || c->uuid_sources & UUID_SOURCE_EVENTSOCKET ||
+        uuid_default_prefix(&c->kernel_prefix) == SC_OK)
         return SC_OK;
     return refuse(error, status_r, EXIT_FAILED, "cannot make a prefix for UUIDs; give one with -uuid-prefix-file");
 }

@@ -367,6 +367,7 @@ static inline void rig_send(struct rig *r, const struct rig_packet *p)
     rec->ts_ns = rec->clock_ns = RIG_T0 + p->at;
     rec->flow_hash = flowkey_hash(&key, &r->config.hash_key);
     rec->tcp_seq = p->seq;
+    rec->payload_len = rec->wire_len - 54;
     rig_header((uint8_t *)(rec + 1), p);
     rig_commit(r, p->at);
     r->sent++;

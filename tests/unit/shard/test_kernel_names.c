@@ -24,19 +24,24 @@ static int fake_ask(void *ctx, const struct flowkey *key, uint32_t if_index, str
     return kernel.result;
 }
 
-static struct rig *kernel_rig(void)
+static struct rig *kernel_rig_with(const char *prefix)
 {
     struct rig *r = rig_new();
     memset(&kernel, 0, sizeof(kernel));
     kernel.result = SC_ENOENT;
     r->config.savefile_count = 0; /* live */
     r->config.uuid_sources = UUID_SOURCE_KERNEL;
-    strcpy(r->config.kernel_prefix.text, "p_1");
+    strcpy(r->config.kernel_prefix.text, prefix);
     r->ask = fake_ask;
     r->mono = RIG_T0;
     r->wall = RIG_T0;
     rig_start(r);
     return r;
+}
+
+static struct rig *kernel_rig(void)
+{
+    return kernel_rig_with("p_1");
 }
 
 static void answers(uint64_t cookie, int64_t at, bool closing)
@@ -415,6 +420,152 @@ static void successor_tells_again_who_was_reset(void **state)
     rig_free(r);
 }
 
+static void prefix_is_shown(struct rig *r, const char *uuid)
+{
+    struct flowevent ev = {.kind = FLOWEVENT_CLOSE, .prefix = true, .time = {RIG_T0}};
+    assert_int_equal(uuid_set(&ev.uuid, uuid, strlen(uuid)), SC_OK);
+    shard_event(r->shard, &ev, false);
+}
+
+/* Without the prefix a file would have a wrong name. */
+static void names_wait_for_the_prefix(void **state)
+{
+    struct rig *r = kernel_rig_with("");
+    (void)state;
+    handshake(r, 0, 1);
+    answers(0xa, 3, false);
+    captured_until(r, 10);
+    assert_int_equal(kernel.asked, 1);
+    captured_until(r, 15 * MS);
+    assert_int_equal(kernel.asked, 1); /* the cookie is known: nobody asks any more */
+    kernel.result = SC_ENOENT;
+    fins(r, 20 * MS);
+    handshake(r, 30 * MS, 70001);
+    fins(r, 40 * MS);
+    destroyed(r, 0xa, 49 * MS); /* nor is it given twice */
+    destroyed(r, 0xb, 50 * MS);
+    captured_until(r, 100 * MS);
+    assert_int_equal(counter_get(&r->page->c.uuids), 0);
+    prefix_is_shown(r, "learned_7_00000000000000FF");
+    rig_run(r);
+    assert_int_equal(counter_get(&r->page->c.uuids), 2);
+    handshake(r, 200 * MS, 140001); /* known from now on */
+    answers(0xc, 201 * MS, false);
+    captured_until(r, 300 * MS);
+    finish(r, SEC);
+    assert_true(rig_exists(r, "data/" RIG_DAY "/learned_7_000000000000000A.pcap.gz"));
+    assert_true(rig_exists(r, "data/" RIG_DAY "/learned_7_000000000000000B.pcap.gz"));
+    assert_true(rig_exists(r, "data/" RIG_DAY "/learned_7_000000000000000C.pcap.gz"));
+    assert_int_equal(rig_sum_drops(r), 0);
+    rig_free(r);
+}
+
+static void without_a_prefix_there_is_no_file(void **state)
+{
+    struct rig *r = kernel_rig_with("");
+    (void)state;
+    handshake(r, 0, 1);
+    answers(0xa, 3, false);
+    captured_until(r, 10);
+    captured_until(r, 6 * SEC);
+    prefix_is_shown(r, "late_7_00000000000000FF");
+    finish(r, 7 * SEC);
+    assert_int_equal(rig_count_files(r, "data"), 0);
+    assert_int_equal(counter_get(&r->page->c.drops[CAUSE_NO_UUID]), 3);
+    rig_free(r);
+}
+
+static void given_prefix_stands(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    prefix_is_shown(r, "other_7_00000000000000FF");
+    handshake(r, 0, 1);
+    answers(0xa, 3, false);
+    captured_until(r, 10);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xa));
+    rig_free(r);
+}
+
+/* tcp-info and the kernel name the same socket: whoever comes first, there is one file. */
+static void event_and_cookie_of_one_socket_make_one_file(void **state)
+{
+    (void)state;
+    for (int first = 0; first < 2; first++) {
+        struct rig *r = kernel_rig();
+        struct flowevent ev = {
+            .kind = FLOWEVENT_OPEN, .has_id = true, .key = rig_key(1), .cookie = 0xa, .time = {RIG_T0}};
+        assert_int_equal(uuid_from_cookie(&ev.uuid, "p_1", 0xa), SC_OK);
+        ev.yyyymmdd = 20231114;
+        handshake(r, 0, 1);
+        if (first == 0) {
+            rig_run(r);
+            shard_event(r->shard, &ev, false);
+        }
+        answers(0xa, 3, false);
+        captured_until(r, 10 * MS);
+        if (first == 1)
+            shard_event(r->shard, &ev, false);
+        fins(r, 11 * MS);
+        handshake(r, 12 * MS, 70001); /* and the next connection gets a name of its own */
+        fins(r, 13 * MS);
+        kernel.result = SC_ENOENT;
+        destroyed(r, 0xa, 14 * MS);
+        captured_until(r, 15 * MS);
+        destroyed(r, 0xb, 16 * MS);
+        captured_until(r, 200 * MS);
+        finish(r, SEC);
+        assert_int_equal(rig_count_files(r, "data"), 2);
+        assert_true(has_file(r, 0xa) && has_file(r, 0xb));
+        assert_int_equal(rig_sum_drops(r), 0);
+        rig_free(r);
+    }
+}
+
+static void without_lookup_nobody_is_asked(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    rig_crash(r);
+    r->ask = NULL;
+    rig_start(r);
+    handshake(r, 0, 1);
+    fins(r, 5);
+    captured_until(r, 10);
+    destroyed(r, 0xa, 11);
+    captured_until(r, 200 * MS);
+    finish(r, SEC);
+    assert_int_equal(kernel.asked, 0);
+    assert_true(has_file(r, 0xa));
+    rig_free(r);
+}
+
+/* kernel,hash: a SYN flood, or a scan that is answered, makes no files. */
+static void hash_names_what_has_data_both_ways_after_the_wait(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    r->config.uuid_sources = UUID_SOURCE_KERNEL | UUID_SOURCE_HASH;
+    handshake(r, 0, 1);
+    struct rig_packet there = {.flow = 1, .at = 10, .seq = 2, .flags = TCP_ACK, .wire_len = 80};
+    struct rig_packet back = {.flow = 1, .at = 11, .seq = 901, .flags = TCP_ACK, .wire_len = 80, .back = true};
+    struct rig_packet syn = {.flow = 2, .at = 12, .seq = 1, .flags = TCP_SYN};
+    struct rig_packet one_way = {.flow = 3, .at = 13, .seq = 1, .flags = TCP_ACK, .wire_len = 80};
+    rig_send(r, &there);
+    rig_send(r, &back);
+    rig_send(r, &syn);
+    rig_send(r, &one_way);
+    captured_until(r, 4 * SEC);
+    assert_int_equal(counter_get(&r->page->c.flows_unnamed), 3);
+    captured_until(r, 6 * SEC);
+    finish(r, 7 * SEC);
+    assert_int_equal(rig_count_files(r, "data"), 1);
+    assert_non_null(strstr(r->saved_path, "/hash_"));
+    assert_int_equal(rig_sum_drops(r), 2);
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -429,6 +580,12 @@ int main(void)
         cmocka_unit_test(cookie_of_a_named_generation_names_no_other),
         cmocka_unit_test(end_of_the_capture_asks_once_more),
         cmocka_unit_test(successor_asks_for_what_waits),
+        cmocka_unit_test(names_wait_for_the_prefix),
+        cmocka_unit_test(without_a_prefix_there_is_no_file),
+        cmocka_unit_test(given_prefix_stands),
+        cmocka_unit_test(event_and_cookie_of_one_socket_make_one_file),
+        cmocka_unit_test(without_lookup_nobody_is_asked),
+        cmocka_unit_test(hash_names_what_has_data_both_ways_after_the_wait),
         cmocka_unit_test(hub_is_told_which_side_has_reset),
         cmocka_unit_test(hub_is_told_the_cookies_of_flows_that_were_reset),
         cmocka_unit_test(hub_is_told_what_is_consumed),

@@ -251,7 +251,7 @@ static void a_real_deployment(void **state)
     assert_string_equal(config.listen_address, "10.0.0.1:9993");
     assert_true(request.listen_given);
     assert_string_equal(config.datadir, "/var/spool/ndt/pcap");
-    assert_int_equal(config.uuid_sources, UUID_SOURCE_EVENTSOCKET);
+    assert_int_equal(config.uuid_sources, UUID_SOURCE_EVENTSOCKET | UUID_SOURCE_KERNEL);
     assert_int_equal(config.anonymizer.mode, ANONYMIZE_NETBLOCK);
     assert_string_equal(request.anonymize_ip, "netblock");
     assert_int_equal(config.maxidleram, 1500000000);
@@ -565,7 +565,17 @@ static void sources_of_live_capture(void **state)
     assert_good(PARSE("-uuid.source=hash,kernel"));
     assert_int_equal(config.uuid_sources, UUID_SOURCE_KERNEL | UUID_SOURCE_HASH);
     assert_good(PARSE("-tcpinfo.eventsocket=/s"));
-    assert_int_equal(config.uuid_sources, UUID_SOURCE_EVENTSOCKET);
+    assert_int_equal(config.uuid_sources, UUID_SOURCE_EVENTSOCKET | UUID_SOURCE_KERNEL);
+    assert_true(config.kernel_lookup && config.kernel_destroy);
+    assert_good(PARSE("-uuid.kernel=lookup"));
+    assert_true(config.kernel_lookup && !config.kernel_destroy);
+    assert_good(PARSE("-uuid.kernel", "destroy"));
+    assert_true(!config.kernel_lookup && config.kernel_destroy);
+    assert_good(PARSE("-uuid.kernel=destroy,lookup"));
+    assert_true(config.kernel_lookup && config.kernel_destroy);
+    assert_refused(PARSE("-uuid.kernel="), "-uuid.kernel", "must be lookup, destroy");
+    assert_refused(PARSE("-uuid.kernel=lookup,"), "-uuid.kernel", "must be lookup, destroy");
+    assert_refused(PARSE("-uuid.kernel=lookups"), "-uuid.kernel", "must be lookup, destroy");
     assert_refused(PARSE("-uuid.source=magic"), "\"magic\"", "choose auto, eventsocket, kernel, hash or none");
     assert_refused(PARSE("-uuid.source=hash,"), "\"\" is no source");
     assert_refused(PARSE("-uuid.source=auto,hash"), "stand alone");

@@ -183,17 +183,21 @@ static void prefix_files_that_cannot_be_read(void **state)
 static void cookies_of_names(void **state)
 {
     (void)state;
-    struct uuid u;
+    struct uuid u, prefix;
     uint64_t cookie = 1;
     assert_int_equal(uuid_from_cookie(&u, "p_1", UINT64_C(0x8000000013A4623F)), SC_OK);
     assert_int_equal(uuid_cookie(&u, &cookie), SC_OK);
     assert_true(cookie == UINT64_C(0x8000000013A4623F));
+    assert_int_equal(uuid_prefix_of(&u, &prefix), SC_OK);
+    assert_string_equal(prefix.text, "p_1");
     static const char *const others[] = {"short", "p_00000000013A462", "p-00000000013A4623", "p_00000000013a4623",
                                          "p_00000000013A4623.1"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         assert_int_equal(uuid_set(&u, others[i], strlen(others[i])), SC_OK);
         assert_int_equal(uuid_cookie(&u, &cookie), SC_EFORMAT);
         assert_int_equal(cookie, 0);
+        assert_int_equal(uuid_prefix_of(&u, &prefix), SC_EFORMAT);
+        assert_string_equal(prefix.text, "");
     }
 }
 

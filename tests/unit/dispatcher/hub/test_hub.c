@@ -569,6 +569,7 @@ static void destroy_feed_outlives_a_hub(void **state)
     uint64_t cookie;
     char uuid[64];
     w.config->uuid_sources = UUID_SOURCE_KERNEL;
+    w.config->kernel_destroy = true;
     strcpy(w.config->kernel_prefix.text, "host_1");
     start_hub();
     assert_true(w.kept[ROLE_DESTROYFEED] > 0);
