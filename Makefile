@@ -175,7 +175,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/
 
 .PHONY: test-programs unit valgrind stress
 ifeq ($(AS_CALLER),)
-test-programs: $(unit_bin) $(stress_bin) $(chaos_bin) $(fuzz_bin)
+test-programs: $(unit_bin) $(stress_bin) $(chaos_bin) $(fuzz_bin) $(BUILD)/tests/bench/bench_send
 else
 test-programs:
 	+$(AS_CALLER) $(MAKE) --no-print-directory test-programs

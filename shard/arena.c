@@ -26,7 +26,7 @@ static void in_order(void)
 struct arena_geometry arena_geometry(uint64_t budget)
 {
     struct arena_geometry g;
-    uint64_t flows = budget / (sizeof(struct flow) + BLOCK_COST) + 1;
+    uint64_t flows = budget / (ARENA_FLOW_COST + BLOCK_COST) + 1;
     uint64_t blocks = budget / BLOCK_COST + 1;
     g.flow_limit = flows < ARENA_NONE - 2 ? (uint32_t)flows : ARENA_NONE - 2;
     g.block_limit = blocks < ARENA_NONE - 2 ? (uint32_t)blocks : ARENA_NONE - 2;
@@ -161,13 +161,13 @@ uint64_t arena_budget_used(const struct arena *a)
 {
     uint64_t blocks = a->head->block_top - a->free_blocks;
     uint64_t flows = a->head->flow_top - a->free_flow_count;
-    return blocks * BLOCK_COST + flows * sizeof(struct flow);
+    return blocks * BLOCK_COST + flows * ARENA_FLOW_COST;
 }
 
 /* Bytes of slots and blocks that were ever used: pages once touched stay. */
 static uint64_t touched(const struct arena *a)
 {
-    return a->head->block_top * BLOCK_COST + a->head->flow_top * sizeof(struct flow);
+    return a->head->block_top * BLOCK_COST + a->head->flow_top * ARENA_FLOW_COST;
 }
 
 static uint32_t fresh_blocks(const struct arena *a)
@@ -217,7 +217,7 @@ int arena_flow_take(struct arena *a, uint32_t *idx_r, struct flow *image_r)
     if (a->free_flow_count > 0) {
         idx = a->free_flows[--a->free_flow_count];
     } else {
-        if (a->head->flow_top >= a->g.flow_limit || touched(a) + sizeof(struct flow) > a->budget)
+        if (a->head->flow_top >= a->g.flow_limit || touched(a) + ARENA_FLOW_COST > a->budget)
             return SC_ENOMEM;
         idx = a->head->flow_top++;
     }

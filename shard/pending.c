@@ -20,6 +20,7 @@ struct pending {
     uint32_t count;
     struct slot slot[PENDING_MAX];
 };
+_Static_assert(sizeof(struct pending) < 16u << 20, "what -check counts for it");
 _Static_assert((PENDING_MAX & (PENDING_MAX - 1)) == 0, "indices wrap");
 
 struct pending *pending_new(void)

@@ -222,6 +222,8 @@ uint32_t saver_open(struct savers *s, const struct packet *p)
     saver_count_flow(s, ch.flow, p->clock);
     if (s->config->maxpackets == 1)
         saver_full(s, ch.flow);
+    if (s->flows->list[LIST_HALFOPEN].count > saver_probation_cap(s)) /* not the new one: it is the last */
+        (void)saver_evict(s, LIST_HALFOPEN, CAUSE_HALFOPEN_EVICTED);
     return ch.flow;
 }
 

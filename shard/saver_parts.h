@@ -15,6 +15,10 @@ void saver_full(struct savers *s, uint32_t idx);
 /* Drops a flow whose chain does not check. */
 void saver_lost(struct savers *s, uint32_t idx);
 
+/* Half-open flows that a shard keeps at most: a quarter of its budget, so that a flood of SYNs takes nothing from flows
+ * with packets to save. */
+uint32_t saver_probation_cap(const struct savers *s);
+
 /* Gives up the oldest flow of HALFOPEN or WAITING and counts its packets. False if there is none. */
 bool saver_evict(struct savers *s, enum flow_list_id list, enum cause cause);
 

@@ -40,6 +40,11 @@ void savers_room_init(struct savers *s)
     s->needed_new = s->needed + (uint32_t)(arena_budget_limit(s->flows->arena) / ARENA_BLOCK) / 64;
 }
 
+uint32_t saver_probation_cap(const struct savers *s)
+{
+    return (uint32_t)(arena_budget_limit(s->flows->arena) / 4 / (ARENA_FLOW_COST + ARENA_BLOCK));
+}
+
 bool saver_evict(struct savers *s, enum flow_list_id list, enum cause cause)
 {
     uint32_t idx = s->flows->list[list].head;
@@ -51,6 +56,8 @@ bool saver_evict(struct savers *s, enum flow_list_id list, enum cause cause)
     flows_count(s->flows, &ch, ARENA_COUNTER(missed_packets) + SAVER_SKIPPED, packets);
     flows_count(s->flows, &ch, ARENA_COUNTER(saver_skipped), packets);
     flows_tell_lost(s->flows, &ch.image, cause);
+    if (list == LIST_HALFOPEN)
+        counter_add(&s->c->flows_halfopen_evicted, 1);
     ch.image.flags |= FLOW_GONE; /* the whole slot: a flood is not to fill the table either */
     (void)flows_empty(s->flows, &ch);
     return true;

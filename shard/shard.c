@@ -20,7 +20,7 @@
 #define FLOWS_PER_STEP 256u
 #define FILES_PER_STEP 16u
 #define FILES_PER_STEP_BEHIND 64u
-#define TRIM_PER_TICK 256u /* pages looked at: a slice far below a millisecond */
+#define TRIM_PER_TURN 256u /* pages looked at: a slice far below a millisecond */
 #define PENDING_PER_STEP 256u
 
 struct shard {
@@ -399,8 +399,6 @@ static bool keep_house(struct shard *s)
         s->consumer.ticked = false;
         intake_tick(&s->intake, now, PENDING_PER_STEP);
         make_days(s);
-        if (arena_idle_bytes(s->arena) > s->d.config->maxidleram / s->d.config->shards)
-            arena_trim(s->arena, TRIM_PER_TICK);
     }
     return ended;
 }
@@ -436,6 +434,9 @@ enum shard_step_result shard_step(struct shard *s)
     /* A savefile is read in a moment; a live family that stops leaves the rest to the next. */
     if (!s->finishing || config_reads_files(s->d.config))
         busy |= leftovers_step(&s->leftovers);
+    if (!busy && arena_idle_bytes(s->arena) > s->d.config->maxidleram / s->d.config->shards)
+        arena_trim(s->arena, TRIM_PER_TURN); /* as fast as there is time for it, and no faster */
+    counter_set(&s->c->flows_halfopen, s->flows.list[LIST_HALFOPEN].count);
     counter_set(&s->c->budget_used, arena_budget_used(s->arena));
     bool for_files = !busy && outfile_under_way(s->out) > 0 && (s->finishing || must_wait(s));
     set_stage(s, for_files ? STAGE_FILE : STAGE_IDLE);

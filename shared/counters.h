@@ -93,12 +93,14 @@ struct shard_counters {
     counter ignored;       /* packets and UUIDs refused by maxflows */
     counter uuids;         /* UUID events taken */
     counter savers_collected;
-    counter savers_active; /* gauge: current generation after a GC */
-    counter flows_live;    /* gauge: flows in the table */
-    counter flows_unnamed; /* gauge */
-    counter flows_counted; /* gauge: for maxflows: named or handshake finished, seen in the current tick */
-    counter budget_limit;  /* gauge, bytes */
-    counter budget_used;   /* gauge, bytes */
+    counter savers_active;          /* gauge: current generation after a GC */
+    counter flows_live;             /* gauge: flows in the table */
+    counter flows_unnamed;          /* gauge */
+    counter flows_halfopen;         /* gauge: in probation: no handshake yet, no name */
+    counter flows_halfopen_evicted; /* pushed out of it by newer ones */
+    counter flows_counted;          /* gauge: for maxflows: named or handshake finished, seen in the current tick */
+    counter budget_limit;           /* gauge, bytes */
+    counter budget_used;            /* gauge, bytes */
     counter gc_latency[GC_LATENCY_BUCKETS + 1];
     counter gc_latency_sum_ns;
     counter gc_latency_count;

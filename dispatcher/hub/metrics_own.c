@@ -148,14 +148,19 @@ static void interfaces(const struct pages *p, struct text *out)
 static void flows_and_files(const struct pages *p, const struct totals *t, struct text *out)
 {
     char label[96];
-    metric_family(out, "shardcap_flows", METRIC_GAUGE, "Flows in the table, and those of them that have no UUID yet.");
+    metric_family(out, "shardcap_flows", METRIC_GAUGE,
+                  "Flows in the table; those of them in probation, whose handshake is not done; those without a UUID.");
     for (unsigned i = 0; i < p->config->shards; i++) {
         (void)snprintf(label, sizeof label, "shard=\"%u\",state=\"live\"", i);
         metric_sample(out, "shardcap_flows", label, metric_of_shard(p, i, OF_SHARD(flows_live)));
+        (void)snprintf(label, sizeof label, "shard=\"%u\",state=\"halfopen\"", i);
+        metric_sample(out, "shardcap_flows", label, metric_of_shard(p, i, OF_SHARD(flows_halfopen)));
         (void)snprintf(label, sizeof label, "shard=\"%u\",state=\"unnamed\"", i);
         metric_sample(out, "shardcap_flows", label, metric_of_shard(p, i, OF_SHARD(flows_unnamed)));
     }
     metric_single(out, "shardcap_flows_started_total", METRIC_COUNTER, "Flows seen.", t->flows_started);
+    per_shard(p, out, "shardcap_flows_halfopen_evicted_total", METRIC_COUNTER,
+              "Half-open flows that newer ones pushed out of probation.", OF_SHARD(flows_halfopen_evicted));
     metric_single(out, "shardcap_flows_saved_total", METRIC_COUNTER, "Flows with at least one published file.",
                   t->flows_saved);
     metric_single(out, "shardcap_files_total", METRIC_COUNTER, "Files published.", t->files);

@@ -13,6 +13,7 @@
 
 /* Code, heap and stacks of one process, and its counters; measured, rounded up. */
 #define PROCESS_BYTES (4u << 20)
+#define SHARD_BYTES (16u << 20) /* names that wait for a first packet, when there are as many as may be */
 
 static uint64_t rings(const struct config *c)
 {
@@ -26,7 +27,7 @@ static uint64_t capture(const struct config *c)
 
 static uint64_t fixed(const struct config *c)
 {
-    return (c->shards + UINT64_C(3)) * PROCESS_BYTES;
+    return (c->shards + UINT64_C(3)) * PROCESS_BYTES + (uint64_t)c->shards * SHARD_BYTES;
 }
 
 uint64_t check_worst_case(const struct config *c)
