@@ -40,6 +40,7 @@ struct config {
     uint32_t maxpackets;  /* saved of a flow */
     uint64_t maxfilesize; /* bytes of a flow's savefile before compression */
     uint32_t sample;      /* save one flow of so many */
+    bool dedup;           /* a packet that crosses two interfaces is saved once */
     uint32_t interface_count;
     char interfaces[INTERFACES_MAX][INTERFACE_NAME]; /* empty = all that are up */
     uint64_t maxidleram, maxheap;                    /* bytes; maxheap after lowering */

@@ -317,6 +317,10 @@ static int check_together(struct parse *p)
     if (config_reads_files(c) && c->shards_external)
         return refuse(p, "%s does not go together with %s: drop one of them", given_as(p, "read", a),
                       given_as(p, "shards.external", b));
+    if (config_reads_files(c) && c->dedup)
+        return refuse(p,
+                      "%s does not go together with %s: the packets of a savefile do not say which interface saw them",
+                      given_as(p, "dedup", a), given_as(p, "read", b));
     if (c->uuidwaitduration_ns > c->captureduration_ns)
         return refuse(p, "%s (%s) is larger than %s (%s): lower the former or raise the latter",
                       given_as(p, "uuidwaitduration", a), flags_duration_text(c->uuidwaitduration_ns, wait),

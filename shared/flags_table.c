@@ -274,6 +274,8 @@ static const struct flag table[] = {
      .own = true, IN_CONFIG(filter)},
     {FLAG("maxheadersize", "BYTES", "256", "capture at most this much of a packet", FLAG_INPUT, set_number),
      IN_CONFIG(maxheadersize), .min = HEADER_MIN, .max = FRAME_MAX_CAPLEN},
+    {FLAG("dedup", NULL, "false", "save a packet that crosses two of the interfaces once", FLAG_INPUT, set_bool),
+     .own = true, IN_CONFIG(dedup)},
     {FLAG("capturebuffer", "SIZE", "64MB", "kernel buffer, shared by all interfaces", FLAG_INPUT, set_size),
      .own = true, IN_CONFIG(capturebuffer), .min = 1000000, .max = 2000000000},
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dispatcher/capture/dedup.h"
 #include "dispatcher/capture/route.h"
 #include "shared/anonymize.h"
 #include "shared/frame.h"
@@ -227,6 +228,10 @@ void feed_packet(struct feed *f, const struct feed_packet *p)
     struct route route = route_flow(&frame.key, &f->s.secret, f->s.shards);
     if (!route_sampled(route.hash, f->s.sample)) {
         feed_drop(f, CAUSE_SAMPLED);
+        return;
+    }
+    if (f->s.dedup && dedup_seen(f->s.dedup, &frame, p->bytes, route.hash, p->if_index, f->clock)) {
+        feed_drop(f, CAUSE_DUPLICATE);
         return;
     }
     struct ring_record *rec = reserve(f, route.shard, frame.hdr_len);

@@ -16,13 +16,15 @@
 #include "shared/err.h"
 #include "shared/siphash.h"
 
+struct dedup;
 struct feed;
 
 struct feed_settings {
     bool live;        /* ring full: live drops, -read waits */
     uint32_t snaplen; /* longer packets are cut to it */
     unsigned shards;
-    uint32_t sample; /* one flow of so many; 0 = all */
+    uint32_t sample;     /* one flow of so many; 0 = all */
+    struct dedup *dedup; /* the caller's; NULL = packets may be saved once for each interface */
     struct siphash_key secret;
     int64_t tick_ns;              /* a TICK goes to every ring when floor(clock / tick_ns) grows */
     struct dispatcher_page *page; /* counters; stays the caller's */

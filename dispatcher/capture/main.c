@@ -10,6 +10,7 @@
 
 #include "dispatcher/capture/capture.h"
 #include "dispatcher/capture/control.h"
+#include "dispatcher/capture/dedup.h"
 #include "dispatcher/capture/drain.h"
 #include "dispatcher/capture/feed.h"
 #include "dispatcher/capture/live.h"
@@ -32,6 +33,7 @@ struct dispatcher {
     const struct config *config;
     struct dispatcher_page *page;
     struct feed *feed;
+    struct dedup *dedup;        /* NULL without -dedup */
     struct wall captured_until; /* of the dispatcher before this one */
     int files[SAVEFILES_MAX];
     struct offline offline;
@@ -131,10 +133,12 @@ static int make_feed(struct dispatcher *d)
     const struct config *c = d->config;
     bool live = !config_reads_files(c);
     int64_t offline_tick = c->flowtimeout_ns > 0 && c->flowtimeout_ns < NS_PER_SEC ? c->flowtimeout_ns : NS_PER_SEC;
+    d->dedup = c->dedup ? dedup_new(&c->hash_key) : NULL;
     const struct feed_settings settings = {
         .live = live,
         .snaplen = c->maxheadersize,
         .sample = c->sample,
+        .dedup = d->dedup,
         .shards = c->shards,
         .secret = c->hash_key,
         .tick_ns = live ? LIVE_TICK_NS : offline_tick,
@@ -144,7 +148,7 @@ static int make_feed(struct dispatcher *d)
         .ctx = d,
     };
     d->feed = feed_new(&settings);
-    if (!d->feed)
+    if (!d->feed || (c->dedup && !d->dedup))
         return control_fail(&d->control, EXIT_FAILED, "out of memory");
     for (unsigned i = 0; i < c->shards; i++) {
         int status = take_ring(d, i);
@@ -329,5 +333,6 @@ int main(int argc, char **argv)
     if (status == EXIT_DONE)
         status = run(&d);
     feed_free(d.feed);
+    dedup_free(d.dedup);
     return status;
 }

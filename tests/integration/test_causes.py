@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every packet has one fate, and each fate that is not a file is raised alone here: a closed list, no `other`.
 
-Causes that belong to settings of later stages (sampled, duplicate) and to broken state (poison, arena_lost) are
+Causes that belong to settings (sampled: test_disk.py, duplicate: test_dedup.py) and to broken state (poison, arena_lost) are
 raised where these are tested.
 """
 import os

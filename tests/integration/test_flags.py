@@ -86,7 +86,7 @@ class Usage(Base):
         for flag in ("datadir captureduration uuidwaitduration flowtimeout maxheadersize sigtermwait stream maxflows "
                      "interface maxidleram maxheap anonymize.ip tcpinfo.eventsocket prometheusx.listen-address read "
                      "shards uuid.source uuid.kernel uuid.events uuid-prefix-file rundir stagingdir ringsize capturebuffer filter "
-                     "anonymize.exempt gzip syncinterval mindiskfree maxdisk keep maxpackets maxfilesize sample user summary check version help log.level log.format seccomp").split():
+                     "anonymize.exempt gzip syncinterval mindiskfree maxdisk keep maxpackets maxfilesize sample dedup user summary check version help log.level log.format seccomp").split():
             self.assertRegex(out, rf"(?m)^\s*-{re.escape(flag)}\b", flag)
 
     def test_version(self):
