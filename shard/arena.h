@@ -68,7 +68,7 @@ struct flow {
 #define FLOW_HOT_BYTES 64u
 _Static_assert(offsetof(struct flow, key) == FLOW_HOT_BYTES, "one cache line's worth");
 /* What a slot costs of the budget: itself, and what the process keeps beside it (lists, hash, table). */
-#define ARENA_FLOW_COST (sizeof(struct flow) + 96)
+#define ARENA_FLOW_COST (sizeof(struct flow) + 112)
 _Static_assert(sizeof(struct flow) == 160, "ARENA_LAYOUT moves with any change");
 
 enum {
