@@ -53,8 +53,8 @@ struct flow_private {
     uint8_t in_flight; /* the file thread works for it */
     uint8_t tries;     /* failed file attempts after the end */
     uint8_t asking;    /* kernel_names.c: enum */
-    uint64_t cookie;   /* kernel_names.c: of a flow that waits for the prefix of its name; 0 = none */
     uint8_t reset;     /* kernel_names.c: bit of each side whose RST was told */
+    uint64_t cookie;   /* kernel_names.c: of a flow that waits for the prefix of its name; 0 = none */
 };
 /* With 8 bytes of hash and at most 32 of the table, while it moves from 3/4 full to a larger one that is 3/8 full. */
 _Static_assert(sizeof(struct flow_private) + 8 + 32 <= ARENA_FLOW_COST - sizeof(struct flow), "what the budget counts");
