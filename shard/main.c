@@ -25,8 +25,8 @@
 
 #define SPIN_NS (60 * INT64_C(1000))
 #define NAP_NS (5 * NS_PER_MS)
-#define LONG_NAP_NS (50 * NS_PER_MS)
-#define QUIET_NS NS_PER_SEC /* without traffic for so long, naps are long */
+#define LONG_NAP_NS (100 * NS_PER_MS)
+#define QUIET_NS NS_PER_SEC /* without packets for so long, naps are long; the doorbell ends them */
 #define TURNS_PER_LOOK 8    /* busy turns between two looks at sockets */
 
 struct family {
@@ -136,6 +136,7 @@ static void rest(struct family *f, struct mono idle_since)
 static int run(struct family *f)
 {
     struct mono idle_since = now();
+    uint64_t packets = 0;
     enum shard_step_result result = SHARD_BUSY;
     for (unsigned turn = 0; result != SHARD_DONE && !f->leave; turn++) {
         if (turn % TURNS_PER_LOOK == 0 || result == SHARD_IDLE) {
@@ -148,12 +149,13 @@ static int run(struct family *f)
             shard_stop(f->shard);
             f->leave = false; /* the supervisor is gone or wants the end: nobody would go on */
         }
-        enum shard_step_result before = result;
         result = shard_step(f->shard);
         if (result == SHARD_BUSY)
             continue;
-        if (before == SHARD_BUSY)
-            idle_since = now();
+        uint64_t seen = counter_get(&f->m.deps.page->c.consumed);
+        if (seen != packets)
+            idle_since = now(); /* TICKs and finished files are no reason to stay awake */
+        packets = seen;
         if (result == SHARD_IDLE)
             rest(f, idle_since);
     }

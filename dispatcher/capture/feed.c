@@ -22,6 +22,7 @@ struct feed_ring {
     const struct shard_page *page;
     int doorbell;
     unsigned unpublished; /* records */
+    bool urgent;          /* one of them is not a TICK: worth waking a sleeper, who else finds it after its nap */
     bool kill_told;
     uint32_t kill_generation; /* of the shard, when it was told */
     bool addresses_owed;
@@ -89,12 +90,14 @@ static void publish(struct feed *f, unsigned shard)
     struct dispatcher_page *page = f->s.page;
     bool sleeps = ring_publish(&r->ring, f->until, f->clock);
     uint64_t fresh = r->ring.packets - counter_get(&page->enqueued[shard]);
+    bool urgent = r->urgent;
     r->unpublished = 0;
+    r->urgent = false;
     if (fresh > 0) {
         counter_add(&page->enqueued[shard], fresh);
         counter_add(&page->delivered, fresh);
     }
-    if (sleeps && r->doorbell >= 0)
+    if (sleeps && urgent && r->doorbell >= 0)
         doorbell_ring(r->doorbell);
 }
 
@@ -136,10 +139,11 @@ static struct ring_record *reserve(struct feed *f, unsigned shard, uint32_t payl
     return rec;
 }
 
-static void commit(struct feed *f, unsigned shard)
+static void commit(struct feed *f, unsigned shard, bool urgent)
 {
     struct feed_ring *r = &f->ring[shard];
     ring_commit(&r->ring);
+    r->urgent = r->urgent || urgent;
     if (++r->unpublished >= PUBLISH_EVERY)
         publish(f, shard);
 }
@@ -153,7 +157,7 @@ static void tick_all(struct feed *f)
             continue;
         rec->kind = RING_TICK;
         rec->clock_ns = f->clock.ns;
-        commit(f, i);
+        commit(f, i, false);
     }
 }
 
@@ -241,7 +245,7 @@ void feed_packet(struct feed *f, const struct feed_packet *p)
         return;
     }
     fill(rec, p, caplen, &frame, route.hash, f->clock);
-    commit(f, route.shard);
+    commit(f, route.shard, true);
 }
 
 void feed_flush(struct feed *f, struct wall until)
@@ -261,7 +265,7 @@ static void bring_addresses(struct feed *f, unsigned shard)
     rec->hdr_len = (uint16_t)bytes;
     rec->clock_ns = f->clock.ns;
     memcpy(rec + 1, f->address, bytes);
-    commit(f, shard);
+    commit(f, shard, true);
     f->ring[shard].addresses_owed = false;
 }
 
@@ -322,6 +326,7 @@ unsigned feed_end(struct feed *f)
         rec->kind = RING_END;
         rec->clock_ns = f->clock.ns;
         ring_commit(&r->ring);
+        r->urgent = true;
         publish(f, i);
         r->ended = true;
     }

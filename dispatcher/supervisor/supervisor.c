@@ -20,7 +20,8 @@
 #include "shared/log.h"
 
 #define TICK_NS (20 * NS_PER_MS)
-#define STATUS_SECONDS 5 /* between two status lines for a service manager */
+#define CALM_TICK_NS (100 * NS_PER_MS) /* while all is well: whatever happens wakes the loop by itself */
+#define STATUS_SECONDS 5               /* between two status lines for a service manager */
 
 static void on_signal(void *ctx)
 {
@@ -92,11 +93,24 @@ static void tick_slots(struct family *f, struct mono now)
     tick_slot(&f->dispatcher, now);
 }
 
+static bool is_calm(const struct child *c)
+{
+    return c->slot.state == SLOT_READY && c->pidfd >= 0;
+}
+
+static int64_t next_tick(const struct family *f)
+{
+    bool calm = f->phase == PHASE_RUNNING && is_calm(&f->hub) && is_calm(&f->dispatcher);
+    for (unsigned i = 0; i < f->memory->shards && calm; i++)
+        calm = is_calm(&f->shard[i]);
+    return calm ? CALM_TICK_NS : TICK_NS;
+}
+
 static void on_tick(void *ctx)
 {
     struct family *f = ctx;
     struct mono now = family_now(f);
-    evloop_timer_set(f->timer, TICK_NS);
+    evloop_timer_set(f->timer, next_tick(f));
     reap_all(f); /* where there are no pidfds */
     tick_slots(f, now);
     rollout_step(f, now);

@@ -343,4 +343,35 @@ def flood(m):
               {"saved": in_files, "offered": packets, "memory": most, "allowed": allowed, "lost": told.lost})
 
 
-ROWS = [("live CPU", cpu, "P1"), ("live rate", highest_rate, "P2"), ("killed", killed, "P12"), ("flood", flood, "P6")]
+IDLE_SECONDS = 20
+
+
+def family_ticks(pid):
+    """CPU time of a process and its children, in seconds."""
+    pids = [pid, *map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    words = [pathlib.Path(f"/proc/{p}/stat").read_text().rpartition(")")[2].split() for p in pids]
+    return sum(int(w[11]) + int(w[12]) for w in words) / os.sysconf("SC_CLK_TCK")
+
+
+def idle(m):
+    with wire() as spaces, m.scratch() as scratch:
+        with open(pathlib.Path(scratch) / "log", "wb") as log:
+            child = subprocess.Popen(["ip", "netns", "exec", spaces[1], m.shardcap(), "-interface=taker", "-datadir",
+                                      pathlib.Path(scratch) / "data", "-rundir", pathlib.Path(scratch) / "run",
+                                      "-prometheusx.listen-address=127.0.0.1:0"], stdin=subprocess.DEVNULL, stdout=log,
+                                     stderr=log)
+        try:
+            rows_family.port_of(pathlib.Path(scratch) / "log", child)
+            time.sleep(3)  # the start is not the rest
+            before = family_ticks(child.pid)
+            time.sleep(IDLE_SECONDS)
+            share = (family_ticks(child.pid) - before) / IDLE_SECONDS * 100
+        finally:
+            child.send_signal(signal.SIGTERM)
+            measure.finish(child, time.monotonic())
+    yield Row("idle", "CPU of the whole family with default flags and no traffic", f"{share:.2f} % of a core", "< 0.5 %",
+              verdict(share < 0.5), f"over {IDLE_SECONDS} s; its memory is held to < 30 MiB by make test",
+              {"percent": share})
+
+
+ROWS = [("idle", idle, "idle"), ("live CPU", cpu, "P1"), ("live rate", highest_rate, "P2"), ("killed", killed, "P12"), ("flood", flood, "P6")]

@@ -649,6 +649,13 @@ static void test_doorbell_only_for_sleepers(void **state)
     feed_tcp(1, 2, 100);
     feed_flush(h.feed, (struct wall){3});
     assert_int_equal(rung(0), 1);
+    drain(0);
+    assert_true(ring_consumer_will_sleep(&h.consumer[0]));
+    feed_housekeep(h.feed, (struct instant){10 * NS_PER_SEC}, (struct wall){4}); /* a TICK: found after the nap */
+    assert_int_equal(rung(0), 0);
+    assert_true(ring_backlog(&h.consumer[0]) > 0);
+    assert_int_equal(feed_end(h.feed), 0);
+    assert_int_equal(rung(0), 1);
     close_house();
 }
 
