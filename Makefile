@@ -29,7 +29,8 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wconversion -Werror
 OPT ?= $(if $(SANITIZE),-O1 -fno-omit-frame-pointer,-O2)
 SAN := $(if $(SANITIZE),-fsanitize=$(SANITIZE) $(if $(findstring undefined,$(SANITIZE)),-fno-sanitize-recover=undefined))
-CPPFLAGS += -D_GNU_SOURCE -I.
+# CRASHPOINTS=1: shards can be told to die at places with a name (shard/crashpoint.h). A build of its own, for tests.
+CPPFLAGS += -D_GNU_SOURCE -I. $(if $(CRASHPOINTS),-DSHARDCAP_CRASHPOINTS)
 CFLAGS += -std=c17 $(WARN) $(OPT) -g -pthread $(SAN)
 LDFLAGS += -pthread $(SAN)
 
@@ -148,12 +149,24 @@ $(BUILD)/tests/stress/%: $(BUILD)/obj/tests/stress/%.o $(lib_shared)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
 
-# Chaos programs: a shard in a process that is killed at each instruction, or at each named point.
+# Chaos programs: a shard in a process that is killed at each instruction, or at each place with a name. The latter is
+# made of the other build, in $(CRASH), whose shard the chaos of whole families uses, too.
+CRASH := $(BUILD)/crash
 chaos_bin := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/chaos/*.c))
 $(BUILD)/tests/chaos/%: $(BUILD)/obj/tests/chaos/%.o $(lib_shard) $(lib_shared)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -Wl,--as-needed -lcmocka $(libs_all) -o $@
+ifeq ($(CRASHPOINTS),)
+$(BUILD)/tests/chaos/point_kill: crashpoints
+	@mkdir -p $(@D)
+	@cmp -s $(CRASH)/tests/chaos/point_kill $@ || cp $(CRASH)/tests/chaos/point_kill $@
+
+.PHONY: crashpoints
+crashpoints: ## Build a shard that tests can tell to die at places with a name, into build/crash
+	+@$(MAKE) --no-print-directory BUILD=$(CRASH) CRASHPOINTS=1 $(CRASH)/bin/shardcap-shard \
+	    $(CRASH)/tests/chaos/point_kill
+endif
 
 # Benchmark programs; each prints one line of JSON, bench.py runs them and makes the table.
 bench_bin := $(patsubst %.c,$(BUILD)/%,$(filter-out %/frames.c,$(wildcard tests/bench/*.c)))
@@ -224,7 +237,7 @@ integration: all ## Run the integration tests alone: ONLY=test_read or ONLY=test
 	@$(RUN_TESTS) integration --only "$(ONLY)"
 
 chaos: all $(chaos_bin) ## kill -9 at every instruction of 20 records
-	@STEP_STRIDE=1 PROGRAM_LIMIT=7200 $(RUN_TESTS) chaos
+	@STEP_STRIDE=1 POINT_KILLS=100 PROGRAM_LIMIT=7200 $(RUN_TESTS) chaos
 
 guards: ## Plant one violation for each guard and see that it turns red
 	@$(RUN_TESTS) guards

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "shard/arena_map.h"
+#include "shard/crashpoint.h"
 #include "shared/log.h"
 
 #define PAGE 4096u
@@ -269,10 +270,13 @@ void arena_commit(struct arena *a, const struct arena_change *change)
         r->counters[i] = change->counters[i];
     r->next = a->next;
     in_order();
+    CRASHPOINT("commit.written");
     r->valid = 1;
     in_order();
+    CRASHPOINT("commit.valid");
     arena_redo_apply(a);
     in_order();
+    CRASHPOINT("commit.applied");
 }
 
 /* ---- blocks ---- */

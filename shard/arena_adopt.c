@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "shard/arena_map.h"
+#include "shard/crashpoint.h"
 
 #define COUNTER_WORDS (sizeof(struct shard_counters) / sizeof(counter))
 
@@ -155,10 +156,12 @@ int arena_adopt(struct arena *a)
         h->state.address_count = 0;
     if (h->redo.valid == 1 && redo_checks(&h->redo, a->g.flow_limit))
         arena_redo_apply(a);
+    CRASHPOINT("adopt.redone");
     next_from_state(a);
     struct survey s = {.have = calloc((size_t)h->flow_top + 1, sizeof(uint32_t)),
                        .walked = calloc((size_t)h->flow_top + 1, 1)};
     int err = s.have && s.walked ? check_flows(a, &s) : SC_ENOMEM;
+    CRASHPOINT("adopt.checked");
     if (!err)
         rebuild_free_lists(a, &s);
     free(s.have);

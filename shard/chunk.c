@@ -7,6 +7,7 @@
 
 #include "shard/arena_map.h" /* block counts of chains */
 #include "shard/chunk.h"
+#include "shard/crashpoint.h"
 #include "shard/stage.h"
 
 /* Raw bytes deflated at once: a chunk that could not be sealed in time (no blocks) may have grown. */
@@ -191,8 +192,11 @@ static int seal(struct sealer *s, uint32_t idx, bool last)
     }
     if (last)
         c.image.flags |= FLOW_FINISHED;
+    CRASHPOINT("seal.packed");
     arena_commit(s->a, &c);
+    CRASHPOINT("seal.flipped");
     arena_blocks_give(s->a, idx, raw_head, freed);
+    CRASHPOINT("seal.freed");
     return SC_OK;
 }
 

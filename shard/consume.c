@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "shard/crashpoint.h"
 #include "shard/stage.h"
 #include "shared/log.h"
 
@@ -198,6 +199,7 @@ static void take_batch(struct consumer *c)
         if (err == SC_OK || (err == SC_EFORMAT && t->lost > 0))
             c->batch_count++;
     }
+    CRASHPOINT("consume.taken");
     /* Harmless for records of another kind, whose hash is 0. */
     const struct flows *fs = c->savers->flows;
     for (unsigned i = 0; i < c->batch_count; i++)
@@ -223,12 +225,15 @@ unsigned consume(struct consumer *c, unsigned most, uint64_t sealed)
             if (c->batch_count == 0)
                 break;
         }
+        CRASHPOINT_VALUE("consume.record", c->batch[c->batch_next].rec.tcp_seq);
         on_record(c, &c->batch[c->batch_next++]);
+        CRASHPOINT("consume.applied");
         n++;
     }
     /* The payloads of a batch stay in the ring until all of it is done; what comes behind END is nothing of ours. */
     if (n > 0 && (c->batch_next == c->batch_count || c->ended))
         ring_release(c->ring);
+    CRASHPOINT("consume.released");
     c->careful = c->careful && n > 0;
     return n;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "shard/crashpoint.h"
 #include "shard/outfile_map.h"
 
 #define IOV_SLICE 256
@@ -124,8 +125,10 @@ static void do_write(struct outfile_calls *c, const struct outfile_job *job, str
         failed(out, STEP_WRITE);
         return;
     }
+    CRASHPOINT("publish.written");
     if (job->finish && s->renameat2(s->ctx, c->staging, part, c->staging, done, 0) < 0)
         failed(out, STEP_RENAME);
+    CRASHPOINT("publish.done");
 }
 
 /* ---- publish ---- */
@@ -245,6 +248,7 @@ static void do_publish(struct outfile_calls *c, const struct outfile_job *job, s
     char done[OUTFILE_STAGED];
     outfile_staged_name(done, c, job, "done");
     (void)outfile_publish_as(c, job->yyyymmdd, &job->uuid, c->config->gzip != GZIP_NONE, done, out);
+    CRASHPOINT("publish.renamed");
 }
 
 /* ---- the rest ---- */

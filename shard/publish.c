@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Jobs, results, group commit and retries. Failure policy: see publish.h. */
 #include "shard/publish.h"
+#include "shard/crashpoint.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -198,6 +199,7 @@ static bool write_ready(struct publisher *p)
             ch.image.saver = SAVER_WRITEFINAL;
         flows_commit(fs, &ch);
     }
+    CRASHPOINT("publish.staged");
     submit_write(p, idx, ch.image.packed_base, ch.image.packed_base == 0, true);
     return true;
 }
@@ -298,6 +300,7 @@ static void on_write(struct publisher *p, const struct outfile_result *r)
         struct arena_change ch = flows_change(fs, idx);
         ch.image.stage = FLOW_WRITTEN;
         flows_commit(fs, &ch);
+        CRASHPOINT("publish.whole");
         put_written(p, idx);
         return;
     }
@@ -330,6 +333,7 @@ static void on_published(struct publisher *p, const struct outfile_result *r)
     (void)outfile_path(path, p->config, r->job.yyyymmdd, &r->job.uuid, r->suffix);
     reporter_saved(fs->reporter, &ch.image.key, &r->job.uuid, path, ch.image.packets, bytes);
     (void)flows_empty(fs, &ch);
+    CRASHPOINT("publish.counted");
     if (p->on_saved && !r->was_published)
         p->on_saved(p->ctx, path);
 }

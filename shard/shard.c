@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "shard/consume.h"
+#include "shard/crashpoint.h"
 #include "shard/fault.h"
 #include "shard/gc.h"
 #include "shard/kernel_names.h"
@@ -154,6 +155,7 @@ static void judge(struct shard *s)
     s->verdict = fault_judge(f, (enum shard_stage)atomic_load_explicit(&page->stage, memory_order_relaxed),
                              atomic_load_explicit(&page->stage_at, memory_order_relaxed), at);
     set_stage(s, STAGE_ADOPT);
+    CRASHPOINT("adopt.judged");
     if (s->verdict != FAULT_EMPTY)
         return;
     log_warn("three deaths without progress: the arena is given up");
@@ -267,6 +269,7 @@ static int open_flows(struct shard *s, bool adopted, const char **what_r)
     err = attach_ring(s, adopted);
     if (err)
         return err;
+    CRASHPOINT("adopt.attached");
     count_lost(s);
     s->consumer = (struct consumer){.savers = &s->savers,
                                     .intake = &s->intake,
