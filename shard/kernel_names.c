@@ -323,7 +323,7 @@ static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie)
         savers_refused_uuid(s);
     else
         tell_reset(k, idx, s->flows->priv[idx].reset, (struct wall){f->first_ns}, cookie);
-    reporter_named(s->flows->reporter, &f->key, &uuid, cookie, f->if_index);
+    reporter_named(s->flows->reporter, &f->key, &uuid, cookie, (struct wall){f->first_ns});
     remember(k, cookie, mono_now(k));
 }
 

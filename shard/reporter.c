@@ -95,7 +95,7 @@ static bool is_local(const struct reporter *r, const struct flowkey *key, int en
 }
 
 void reporter_named(struct reporter *r, const struct flowkey *key, const struct uuid *uuid, uint64_t cookie,
-                    uint32_t if_index)
+                    struct wall first)
 {
     if (!r || r->fd < 0)
         return;
@@ -103,7 +103,7 @@ void reporter_named(struct reporter *r, const struct flowkey *key, const struct 
                        .key = *key,
                        .uuid = *uuid,
                        .cookie = cookie,
-                       .if_index = if_index,
+                       .first_ns = first.ns,
                        /* 0 where neither is, or both */
                        .local = is_local(r, key, 1) && !is_local(r, key, 0)};
     send_or_count(r, &m);

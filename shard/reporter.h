@@ -37,8 +37,8 @@ void reporter_saved(struct reporter *r, const struct flowkey *key, const struct 
 /* The flow will have no file (or none of these packets). uuid NULL: it had no name. */
 void reporter_lost(struct reporter *r, const struct flowkey *key, const struct uuid *uuid, enum cause cause,
                    uint64_t packets);
-/* The kernel gave the flow its name. */
+/* The kernel gave the flow, first seen at `first`, its name. */
 void reporter_named(struct reporter *r, const struct flowkey *key, const struct uuid *uuid, uint64_t cookie,
-                    uint32_t if_index);
+                    struct wall first);
 
 #endif

@@ -47,6 +47,7 @@ struct config {
     uint64_t maxheap_asked;                          /* as given, for the log line */
     struct anonymizer anonymizer;  /* mode and -anonymize.exempt; local addresses come by RING_ADDRESSES */
     char eventsocket[CONFIG_PATH]; /* "" = none */
+    char serve[CONFIG_PATH];       /* -events.serve; "" = none */
     char listen_address[256];      /* "" = no HTTP */
 
     /* our own */

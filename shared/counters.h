@@ -225,6 +225,9 @@ struct hub_page {
     counter uuid_ambiguous;   /* aborted sockets that may have been several flows */
     counter pages;            /* bus pages sent */
     counter replays;
+    counter serve_clients;  /* gauge: of -events.serve */
+    counter serve_lines;    /* told to them */
+    counter serve_cut;      /* clients that did not keep up */
     counter watchers;       /* gauge: connections to events.sock */
     counter watch_sent;     /* messages sent there */
     counter watch_left_out; /* messages for which there was no room */

@@ -294,6 +294,12 @@ static int check_sources(struct parse *p)
     if (read && socket)
         return refuse(p, "%s does not go together with %s: events of a savefile are named by -uuid.events",
                       given_as(p, "tcpinfo.eventsocket", a), given_as(p, "read", b));
+    if (read && c->serve[0])
+        return refuse(p, "%s does not go together with %s: there is nothing live to tell",
+                      given_as(p, "events.serve", a), given_as(p, "read", b));
+    if (socket && strcmp(c->serve, c->eventsocket) == 0)
+        return refuse(p, "%s and %s name the same socket", given_as(p, "events.serve", a),
+                      given_as(p, "tcpinfo.eventsocket", b));
     if ((c->uuid_sources & UUID_SOURCE_EVENTSOCKET) && !socket)
         return refuse(p, "%s: eventsocket needs -tcpinfo.eventsocket PATH", given_as(p, "uuid.source", a));
 

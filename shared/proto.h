@@ -65,7 +65,8 @@ enum proto_role {
     ROLE_EVENTSOCKET, /* a connection that outlives a hub */
     ROLE_DESTROYFEED, /* the kernel's feed of destroyed sockets; outlives a hub */
     ROLE_REPORTS,     /* index = shard; the hub's end or the shard's end (report.h) */
-    ROLE_LAST = ROLE_REPORTS
+    ROLE_SERVE,       /* listening socket of -events.serve */
+    ROLE_LAST = ROLE_SERVE
 };
 
 #define PROTO_FDS_PER_MSG 64 /* below the kernel's SCM_MAX_FD 253 */

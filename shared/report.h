@@ -27,9 +27,10 @@ struct report {
     struct flowkey key;
     uint64_t packets, bytes;
     uint64_t cookie;
+    int64_t first_ns;  /* REPORT_NAMED: struct wall of the first packet */
     uint64_t left_out; /* reports of this shard that were left out so far, over all its lives */
-    uint32_t if_index; /* interface of the first packet */
-    uint32_t local;    /* which end of the key is this machine's: 0 or 1 */
+    uint32_t zero;
+    uint32_t local; /* which end of the key is this machine's: 0 or 1 */
     struct uuid uuid;
     char path[REPORT_PATH];
 };

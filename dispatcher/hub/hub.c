@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "dispatcher/hub/aborts.h"
+#include "dispatcher/hub/announce.h"
 #include "dispatcher/hub/control.h"
 #include "dispatcher/hub/destroyfeed.h"
 #include "dispatcher/hub/eventsocket.h"
@@ -27,6 +28,7 @@
 #include "dispatcher/hub/prefix.h"
 #include "dispatcher/hub/publish.h"
 #include "dispatcher/hub/reports.h"
+#include "dispatcher/hub/serve.h"
 #include "dispatcher/hub/status.h"
 #include "dispatcher/hub/watchers.h"
 #include "shared/clock.h"
@@ -54,6 +56,8 @@ struct hub {
     struct ports *ports;
     struct reports *reports;
     struct watchers *watchers;
+    struct serve *serve;       /* NULL: nobody is served */
+    struct announce *announce; /* likewise */
     struct control control;
     struct eventsocket *eventsocket;
     struct destroyfeed *destroyfeed; /* NULL: the kernel is not a source */
@@ -170,12 +174,22 @@ static void on_taken(void *ctx, const struct flowevent *ev)
     if (h->from_tcpinfo && h->pages.config->uuid_sources & UUID_SOURCE_KERNEL)
         prefix_learn(&h->prefix, ev);
     watchers_event(h->watchers, ev);
+    if (h->announce)
+        announce_event(h->announce, ev);
 }
 
 static void on_report(void *ctx, unsigned shard, const struct report *r)
 {
     struct hub *h = ctx;
     watchers_report(h->watchers, shard, r);
+    if (h->announce)
+        announce_report(h->announce, r);
+}
+
+static void on_announced(void *ctx, const char *line, size_t len)
+{
+    struct hub *h = ctx;
+    serve_line(h->serve, line, len);
 }
 
 static unsigned count_watchers(void *ctx)
@@ -389,6 +403,13 @@ static int open_sockets(struct hub *h)
         if (!h->destroyfeed)
             return give_up(h, EXIT_FAILED, "cannot start: out of memory");
     }
+    int serve_fd = proto_take_fd(&h->self, ROLE_SERVE, 0);
+    if (serve_fd >= 0) {
+        h->serve = serve_new(h->loop, h->clock, serve_fd, h->pages.hub);
+        h->announce = h->serve ? announce_new(on_announced, h) : NULL;
+        if (!h->announce)
+            return give_up(h, EXIT_FAILED, "cannot start: out of memory");
+    }
     int listen_fd = proto_take_fd(&h->self, ROLE_HTTP, 0);
     if (listen_fd >= 0) {
         h->http = http_new(h->loop, h->clock, listen_fd, page_serve, &h->page);
@@ -434,6 +455,8 @@ static void release(struct hub *h)
     destroyfeed_free(h->destroyfeed);
     reports_free(h->reports);
     watchers_free(h->watchers);
+    announce_free(h->announce);
+    serve_free(h->serve);
     aborts_free(h->aborts);
     ports_free(h->ports);
     publish_free(h->publish);

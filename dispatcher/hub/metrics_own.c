@@ -261,6 +261,12 @@ static void bus(const struct pages *p, struct text *out)
                   counter_get(&h->pages));
     metric_single(out, "shardcap_bus_replays_total", METRIC_COUNTER, "Replays that shards asked for.",
                   counter_get(&h->replays));
+    metric_single(out, "shardcap_serve_clients", METRIC_GAUGE, "Clients of -events.serve.",
+                  counter_get(&h->serve_clients));
+    metric_single(out, "shardcap_serve_events_total", METRIC_COUNTER, "Events told to clients of -events.serve.",
+                  counter_get(&h->serve_lines));
+    metric_single(out, "shardcap_serve_cut_total", METRIC_COUNTER, "Clients of -events.serve that did not keep up.",
+                  counter_get(&h->serve_cut));
     metric_single(out, "shardcap_watchers", METRIC_GAUGE, "Connections to events.sock.", counter_get(&h->watchers));
     metric_single(out, "shardcap_watch_messages_total", METRIC_COUNTER, "Messages sent on events.sock.",
                   counter_get(&h->watch_sent));

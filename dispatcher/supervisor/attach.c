@@ -41,6 +41,7 @@ void attach_hub(struct attach_list *l, const struct memory *m, const struct sett
     }
     attach_add(l, ROLE_JOURNAL, 0, m->journal);
     attach_add(l, ROLE_HTTP, 0, fds->http);
+    attach_add(l, ROLE_SERVE, 0, fds->serve);
 }
 
 void attach_shard(struct attach_list *l, const struct memory *m, const struct settings_fds *fds, unsigned shard)

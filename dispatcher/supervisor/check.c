@@ -100,6 +100,7 @@ static void settings(FILE *out, const struct config *c)
     fprintf(out, "-anonymize.ip = %s\n", c->anonymizer.mode == ANONYMIZE_NONE ? "none" : "netblock");
     exempt(out, &c->anonymizer);
     fprintf(out, "-tcpinfo.eventsocket = %s\n", c->eventsocket[0] ? c->eventsocket : "none");
+    fprintf(out, "-events.serve = %s\n", c->serve[0] ? c->serve : "none");
     fprintf(out, "-prometheusx.listen-address = %s\n", c->listen_address[0] ? c->listen_address : "none");
     list(out, "-read", "none (live capture)", c->savefile_count, c->savefiles[0], CONFIG_PATH);
     fprintf(out, "-shards = %u\n", c->shards);

@@ -445,7 +445,7 @@ int settings_open(struct config *c, struct settings_fds *fds, char *error, int *
 {
     bool temp = takes_temporary_rundir(c);
     memset(fds, 0, sizeof(*fds));
-    fds->http = fds->datadir = fds->stagingdir = fds->events = fds->lock = fds->attach = -1;
+    fds->http = fds->serve = fds->datadir = fds->stagingdir = fds->events = fds->lock = fds->attach = -1;
     *status_r = EXIT_FAILED;
     int err = open_inputs(c, fds, error, status_r);
     if (!err && !temp)
@@ -453,6 +453,10 @@ int settings_open(struct config *c, struct settings_fds *fds, char *error, int *
     if (!err && c->listen_address[0]) {
         fds->http = settings_listen(c->listen_address, fds->url, sizeof(fds->url), error);
         err = fds->http < 0 ? SC_ESYS : SC_OK;
+    }
+    if (!err && c->serve[0]) {
+        fds->serve = settings_serve(c, error);
+        err = fds->serve < 0 ? SC_ESYS : SC_OK;
     }
     if (!err)
         err = dirs_open_run(c, temp, fds, error);
@@ -468,4 +472,6 @@ void settings_close(struct settings_fds *fds, const struct config *c)
     if (fds->temp_rundir && c->rundir[0])
         dirs_remove_temp(c);
     fds->temp_rundir = false;
+    if (fds->serve >= 0)
+        (void)unlink(c->serve);
 }

@@ -13,6 +13,7 @@
 struct settings_fds {
     int datadir, stagingdir; /* directories; the lock on staging lasts as long as any copy of its fd */
     int http;                /* listening socket, or -1 */
+    int serve;               /* that of -events.serve, or -1; its path is ours to remove */
     int events;              /* -uuid.events, seekable, or -1 */
     int lock;
     int attach; /* listens for shards of other supervisors, or -1 */

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The metrics address in Go's form (":9990", "127.0.0.1:9993", "[::1]:9990", "localhost:0") -> a listening socket. */
+ * The metrics address in Go's form (":9990", "127.0.0.1:9993", "[::1]:9990", "localhost:0") -> a listening socket; and
+ * a unix socket at a path. */
 #include "dispatcher/supervisor/settings_listen.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 int settings_split_address(const char *address, char host[256], unsigned *port_r)
@@ -117,4 +121,53 @@ int settings_listen(const char *address, char *url, size_t url_cap, char *error)
     else
         settings_error(error, "flag -prometheusx.listen-address: cannot listen on %s: %s", address, strerror(errno));
     return fd;
+}
+
+/* Removes a leftover of a server that is gone. SC_OK: the path is free. */
+static int clear_path(const char *path, const struct sockaddr_un *address, char *error)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return SC_OK; /* or it cannot be reached, which bind says better */
+    if (!S_ISSOCK(st.st_mode)) {
+        settings_error(error, "flag -events.serve: %s is there and is no socket; choose another path", path);
+        return SC_EEXIST;
+    }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool used = fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN);
+    if (fd >= 0)
+        close(fd);
+    if (used) {
+        settings_error(error, "flag -events.serve: somebody serves at %s already; choose another path", path);
+        return SC_EEXIST;
+    }
+    (void)unlink(path);
+    return SC_OK;
+}
+
+int settings_serve(const struct config *c, char *error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, c->serve, strnlen(c->serve, sizeof(address.sun_path) - 1)); /* flags know no longer one */
+    if (clear_path(c->serve, &address, error) != SC_OK)
+        return -1;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t before = umask(0117);
+    int rc = fd < 0 ? -1 : bind(fd, (const struct sockaddr *)&address, sizeof(address));
+    int saved = errno;
+    (void)umask(before);
+    bool bound = rc == 0;
+    if (bound && c->user_switch)
+        rc = fchownat(AT_FDCWD, c->serve, c->uid, c->gid, AT_SYMLINK_NOFOLLOW);
+    if (bound && rc == 0)
+        rc = listen(fd, 16);
+    if (rc == 0)
+        return fd;
+    saved = bound ? errno : saved;
+    if (bound)
+        (void)unlink(c->serve);
+    if (fd >= 0)
+        close(fd);
+    settings_error(error, "flag -events.serve: cannot listen at %s: %s", c->serve, strerror(saved));
+    return -1;
 }

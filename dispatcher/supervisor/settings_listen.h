@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The listening socket of the metrics address. */
+ * The listening sockets: of the metrics address, and of -events.serve. */
 #ifndef SUPERVISOR_SETTINGS_LISTEN_H
 #define SUPERVISOR_SETTINGS_LISTEN_H
 
@@ -9,5 +9,8 @@
 
 /* A non-blocking, close-on-exec listening socket; "" as host is dual stack. Writes its URL. -1 with a line in error. */
 int settings_listen(const char *address, char *url, size_t url_cap, char *error);
+
+/* The same at the path c->serve, 0660 and of the user of the hub. A leftover that nobody listens at is replaced. */
+int settings_serve(const struct config *c, char *error);
 
 #endif

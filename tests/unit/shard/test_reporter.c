@@ -79,16 +79,17 @@ static void a_name_of_the_kernel_comes_whole_and_with_its_side(void **state)
 {
     struct report r;
     (void)state;
-    reporter_named(&reporter, &key, &uuid, 5, 2);
+    reporter_named(&reporter, &key, &uuid, 5, (struct wall){77});
     assert_int_equal(report_recv(hub, &r), SC_OK);
     assert_true(flowkey_equal(&r.key, &key));
     assert_memory_equal(r.key.addr[r.local], local, 4);
     assert_int_equal(r.cookie, 5);
+    assert_int_equal(r.first_ns, 77);
     /* the other way round, beside an address that only the user named */
     const uint8_t named[4] = {198, 51, 100, 200}, low[4] = {10, 0, 0, 1};
     ipaddr_set(&anonymizer.exempt[1], low, 4);
     (void)flowkey_make(&key, 4, named, 1, low, 2);
-    reporter_named(&reporter, &key, &uuid, 5, 2);
+    reporter_named(&reporter, &key, &uuid, 5, (struct wall){77});
     assert_int_equal(report_recv(hub, &r), SC_OK);
     assert_memory_equal(r.key.addr[r.local], low, 4);
 }
@@ -123,7 +124,7 @@ static void a_hub_that_does_not_read_costs_nothing(void **state)
     assert_int_equal(counter_get(&counters.reports_left_out), before + 1);
     reporter_saved(NULL, &key, &uuid, "x", 1, 1);
     reporter_lost(NULL, &key, &uuid, CAUSE_NO_UUID, 1);
-    reporter_named(NULL, &key, &uuid, 1, 1);
+    reporter_named(NULL, &key, &uuid, 1, (struct wall){1});
 }
 
 int main(void)

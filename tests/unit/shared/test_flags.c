@@ -310,7 +310,7 @@ static void what_is_no_flag(void **state)
 static void flags_of_later_times_are_unknown(void **state)
 {
     (void)state;
-    static const char *const later[] = {"-dispatchers=1", "-cpus=0", "-dedup", "-events.serve"};
+    static const char *const later[] = {"-dispatchers=1", "-cpus=0", "-dedup"};
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
         assert_refused(PARSE(later[i]), "unknown flag");
     assert_good(PARSE_ENV(ENV("SHARDCAP_DEDUP=nonsense", "SHARDCAP_CPUS=x"), "-check"));
@@ -493,6 +493,7 @@ static void texts_that_are_too_long(void **state)
                                         "interface",
                                         "read",
                                         "tcpinfo.eventsocket",
+                                        "events.serve",
                                         "anonymize.exempt"};
     static char arg[2 * CONFIG_PATH];
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
@@ -599,6 +600,9 @@ static void sources_of_savefiles(void **state)
     assert_int_equal(config.uuid_sources, UUID_SOURCE_EVENTS);
     assert_refused(PARSE("-read=f", "-uuid.source=eventsocket"), "-uuid.source", "with -read", "hash");
     assert_refused(PARSE("-read=f", "-uuid.source=kernel"), "with -read", "hash");
+    assert_refused(PARSE("-read=f", "-events.serve=/s"), "-events.serve does not go together with -read");
+    assert_refused(PARSE("-tcpinfo.eventsocket=/s", "-events.serve=/s"), "-events.serve", "same socket");
+    assert_good(PARSE("-tcpinfo.eventsocket=/s", "-events.serve=/t"));
     assert_refused(PARSE("-read=f", "-tcpinfo.eventsocket=/s"), "-tcpinfo.eventsocket does not go together with -read");
     assert_refused(PARSE("-read=-", "-uuid.events=-"), "-uuid.events", "not standard input");
 }

@@ -37,7 +37,7 @@ static int size_of(int fd)
     return (int)st.st_size;
 }
 
-enum { CONFIG = 1, DISPATCHER, HUB, SUPERVISOR, JOURNAL, HTTP, DATA, STAGING, EVENTS };
+enum { CONFIG = 1, DISPATCHER, HUB, SUPERVISOR, JOURNAL, HTTP, SERVE, DATA, STAGING, EVENTS };
 enum { RING = 100, PAGE = 200, ARENA = 300, BELL_D = 400, BELL_S = 500, REP_H = 600, REP_S = 700, SAVEFILE = 1000 };
 
 static void fill(unsigned shards, unsigned savefiles)
@@ -63,6 +63,7 @@ static void fill(unsigned shards, unsigned savefiles)
     for (int i = 0; i < (int)savefiles; i++)
         fds.savefiles[i] = file_of(SAVEFILE + i);
     fds.http = file_of(HTTP);
+    fds.serve = file_of(SERVE);
     fds.datadir = file_of(DATA);
     fds.stagingdir = file_of(STAGING);
     fds.events = -1;
@@ -153,6 +154,7 @@ static void test_the_hub_sees_counters_and_no_packet(void **state)
     takes(&a, ROLE_REPORTS, 1, REP_H + 1);
     takes(&a, ROLE_JOURNAL, 0, JOURNAL);
     takes(&a, ROLE_HTTP, 0, HTTP);
+    takes(&a, ROLE_SERVE, 0, SERVE);
     takes(&a, ROLE_EVENTSOCKET, 0, ARENA);
     nothing_else(&a);
 }
