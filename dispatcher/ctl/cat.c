@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A merge of as many files as there are, each in its own order; within one time, in the order they were named.
- * Failure policy: a file that is cut gives what it has, with status 1; files of two link types do not fit into one
- * capture, which is said before anything is written. */
+ * A merge of as many files as there are, each in its own order; within one time, in the order they were named. A file
+ * is open only from its first packet's turn to its last, so that thousands of short ones can be named. Failure policy:
+ * a file that is cut gives what it has, with status 1; files of two link types do not fit into one capture, which is
+ * said before anything is written. */
 #include "dispatcher/ctl/cat.h"
 
 #include <errno.h>
@@ -15,18 +16,30 @@
 #include "shared/proto.h"
 
 struct source {
-    struct capfile *file;
-    struct capfile_packet packet; /* the next one; valid while alive */
-    size_t number;
+    const char *path;
+    struct capfile *file;         /* NULL while it is not its turn */
+    struct capfile_packet packet; /* the next one, of a file that is open */
+    struct wall first;
+    size_t number; /* in which order it was named */
 };
 
 struct merge {
-    struct source *heap; /* count of them; [0] has the earliest packet */
-    size_t count;
+    struct source *sources; /* count of them, by first packet */
+    size_t count, next;     /* next: the first whose turn has not come */
+    struct source **heap;   /* open of them; [0] has the earliest packet */
+    size_t open;
     uint32_t snaplen;
     int linktype;
     bool failed;
 };
+
+static bool complain(const char *text)
+{
+    (void)fprintf(stderr, "shardcapctl: %s\n", text);
+    return false;
+}
+
+/* ---- the heap ---- */
 
 static bool earlier(const struct source *a, const struct source *b)
 {
@@ -35,21 +48,36 @@ static bool earlier(const struct source *a, const struct source *b)
     return a->number < b->number;
 }
 
+static void swap(struct merge *m, size_t i, size_t j)
+{
+    struct source *other = m->heap[i];
+    m->heap[i] = m->heap[j];
+    m->heap[j] = other;
+}
+
 static void sink(struct merge *m, size_t i)
 {
     for (;;) {
         size_t least = i;
-        for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < m->count; child++)
-            if (earlier(&m->heap[child], &m->heap[least]))
+        for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < m->open; child++)
+            if (earlier(m->heap[child], m->heap[least]))
                 least = child;
         if (least == i)
             return;
-        struct source other = m->heap[i];
-        m->heap[i] = m->heap[least];
-        m->heap[least] = other;
+        swap(m, i, least);
         i = least;
     }
 }
+
+static void push(struct merge *m, struct source *s)
+{
+    size_t i = m->open++;
+    m->heap[i] = s;
+    for (; i > 0 && earlier(m->heap[i], m->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        swap(m, i, (i - 1) / 2);
+}
+
+/* ---- sources ---- */
 
 /* Takes the source's next packet; false if there is none, and its file is closed. */
 static bool advance(struct merge *m, struct source *s)
@@ -58,46 +86,86 @@ static bool advance(struct merge *m, struct source *s)
     int rc = capfile_next(s->file, &s->packet, error);
     if (rc == SC_OK)
         return true;
-    if (rc != SC_EOF) {
-        (void)fprintf(stderr, "shardcapctl: %s\n", error);
-        m->failed = true;
-    }
+    if (rc != SC_EOF)
+        m->failed = !complain(error);
     capfile_close(s->file);
     s->file = NULL;
     return false;
 }
 
-/* Opens all files. Returns false with a line on stderr if one cannot be part of it. */
-static bool open_all(struct merge *m, const struct named *files)
+static void close_source(struct source *s)
+{
+    capfile_close(s->file);
+    s->file = NULL;
+}
+
+/* Looks at a file: its link type, and its first packet. False if it cannot be part of it. */
+static bool look(struct merge *m, const char *path)
 {
     char error[CAPFILE_ERROR];
-    m->heap = calloc(files->count, sizeof *m->heap);
-    if (!m->heap) {
-        (void)fprintf(stderr, "shardcapctl: out of memory\n");
-        return false;
+    struct source s = {.path = path, .file = capfile_open(path, error), .number = m->count};
+    if (!s.file)
+        return complain(error);
+    int linktype = capfile_linktype(s.file);
+    if (m->snaplen > 0 && linktype != m->linktype) {
+        (void)snprintf(error, sizeof error, "%.300s is of another link type than the one before: a capture has one",
+                       path);
+        close_source(&s);
+        return complain(error);
     }
-    for (size_t i = 0; i < files->count; i++) {
-        struct source s = {.file = capfile_open(files->paths[i], error), .number = i};
-        if (!s.file) {
-            (void)fprintf(stderr, "shardcapctl: %s\n", error);
-            return false;
-        }
-        if (i > 0 && capfile_linktype(s.file) != m->linktype) {
-            (void)fprintf(stderr, "shardcapctl: %s is of another link type than %s: one capture has one\n",
-                          files->paths[i], files->paths[0]);
-            capfile_close(s.file);
-            return false;
-        }
-        m->linktype = capfile_linktype(s.file);
-        if (capfile_snaplen(s.file) > m->snaplen)
-            m->snaplen = capfile_snaplen(s.file);
-        if (advance(m, &s))
-            m->heap[m->count++] = s;
-    }
-    for (size_t i = m->count; i-- > 0;)
-        sink(m, i);
+    m->linktype = linktype;
+    if (capfile_snaplen(s.file) > m->snaplen)
+        m->snaplen = capfile_snaplen(s.file);
+    if (!advance(m, &s))
+        return true; /* it holds no packet */
+    s.first = s.packet.ts;
+    m->sources[m->count] = s;
+    if (strcmp(path, "-") != 0) /* which cannot be opened again: its turn begins now */
+        close_source(&m->sources[m->count]);
+    m->count++;
     return true;
 }
+
+static int by_first(const void *a, const void *b)
+{
+    const struct source *x = a, *y = b;
+    if (x->first.ns != y->first.ns)
+        return x->first.ns < y->first.ns ? -1 : 1;
+    return x->number < y->number ? -1 : 1;
+}
+
+static bool look_at_all(struct merge *m, const struct named *files)
+{
+    m->sources = calloc(files->count, sizeof *m->sources);
+    m->heap = calloc(files->count, sizeof *m->heap);
+    if (!m->sources || !m->heap)
+        return complain("out of memory");
+    for (size_t i = 0; i < files->count; i++)
+        if (!look(m, files->paths[i]))
+            return false;
+    qsort(m->sources, m->count, sizeof *m->sources, by_first);
+    return true;
+}
+
+/* Opens all whose first packet is not later than the earliest that waits. */
+static void open_next(struct merge *m)
+{
+    char error[CAPFILE_ERROR];
+    while (m->next < m->count && (m->open == 0 || m->sources[m->next].first.ns <= m->heap[0]->packet.ts.ns)) {
+        struct source *s = &m->sources[m->next++];
+        if (s->file) {
+            push(m, s);
+            continue;
+        }
+        s->file = capfile_open(s->path, error);
+        if (!s->file)
+            m->failed = !complain(error);
+        else if (advance(m, s))
+            push(m, s);
+    }
+}
+
+/* ---- the capture ---- */
 
 static void put32(uint8_t *p, uint32_t v)
 {
@@ -124,29 +192,38 @@ static bool write_packet(const struct capfile_packet *p)
     return fwrite(head, 1, sizeof head, stdout) == sizeof head && fwrite(p->bytes, 1, p->caplen, stdout) == p->caplen;
 }
 
+static bool write_all(struct merge *m)
+{
+    if (!write_head(m))
+        return false;
+    for (open_next(m); m->open > 0; open_next(m)) {
+        struct source *s = m->heap[0];
+        if (!write_packet(&s->packet))
+            return false;
+        if (!advance(m, s))
+            m->heap[0] = m->heap[--m->open];
+        sink(m, 0);
+    }
+    return fflush(stdout) == 0;
+}
+
 static int cat(const struct args *a)
 {
     struct merge m = {0};
     struct named files;
     if (isatty(STDOUT_FILENO)) {
-        (void)fprintf(stderr, "shardcapctl: a capture is not for a terminal: cat .. | wireshark -k -i -\n");
+        (void)complain("a capture is not for a terminal: cat .. | wireshark -k -i -");
         return EXIT_USAGE;
     }
-    bool good =
-        named_find(&files, a->operand, a->count, tree_datadir(args_get(a, "datadir"))) == SC_OK && open_all(&m, &files);
-    bool written = good && write_head(&m);
-    while (written && m.count > 0) {
-        written = write_packet(&m.heap[0].packet);
-        if (!advance(&m, &m.heap[0]))
-            m.heap[0] = m.heap[--m.count];
-        sink(&m, 0);
-    }
-    if (good && (!written || fflush(stdout) != 0)) {
+    bool good = named_find(&files, a->operand, a->count, tree_datadir(args_get(a, "datadir"))) == SC_OK &&
+                look_at_all(&m, &files);
+    if (good && !write_all(&m)) {
         (void)fprintf(stderr, "shardcapctl: cannot write: %s\n", strerror(errno));
         good = false;
     }
     for (size_t i = 0; i < m.count; i++)
-        capfile_close(m.heap[i].file);
+        close_source(&m.sources[i]);
+    free(m.sources);
     free(m.heap);
     named_free(&files);
     return good && !m.failed ? EXIT_DONE : EXIT_FAILED;

@@ -26,44 +26,71 @@ static int add(struct named *n, const char *path)
     return SC_ENOMEM;
 }
 
+/* The words that are UUIDs, sorted, and which of them were found. */
 struct search {
     struct named *named;
-    const char *uuid;
+    struct word {
+        const char *uuid;
+        bool found;
+    } * words;
+    size_t count;
     int rc;
 };
+
+static int by_uuid(const void *a, const void *b)
+{
+    return strcmp(((const struct word *)a)->uuid, ((const struct word *)b)->uuid);
+}
 
 static bool take(void *ctx, const struct tree_file *f)
 {
     struct search *s = ctx;
-    if (strcmp(f->uuid, s->uuid) == 0)
-        s->rc = add(s->named, f->path);
+    const struct word wanted = {.uuid = f->uuid};
+    struct word *word = bsearch(&wanted, s->words, s->count, sizeof *s->words, by_uuid);
+    if (!word)
+        return true;
+    word->found = true;
+    s->rc = add(s->named, f->path);
     return s->rc == SC_OK;
 }
 
-static int find_uuid(struct named *out, const char *uuid, const char *datadir)
+/* One walk for all of them. */
+static int find_uuids(struct search *s, const char *datadir)
 {
-    struct search s = {out, uuid, SC_OK};
-    size_t before = out->count;
-    if (tree_walk(datadir, take, &s) != SC_OK) {
+    qsort(s->words, s->count, sizeof *s->words, by_uuid);
+    if (tree_walk(datadir, take, s) != SC_OK) {
         (void)fprintf(stderr, "shardcapctl: cannot read %s: %s\n", datadir, strerror(errno));
         return SC_ESYS;
     }
-    if (s.rc == SC_OK && out->count == before) {
-        (void)fprintf(stderr, "shardcapctl: %s is no file, nor a UUID below %s; say where with -datadir\n", uuid,
-                      datadir);
-        return SC_ENOENT;
+    for (size_t i = 0; i < s->count && s->rc == SC_OK; i++) {
+        bool again = i > 0 && strcmp(s->words[i].uuid, s->words[i - 1].uuid) == 0;
+        if (s->words[i].found || again)
+            continue;
+        (void)fprintf(stderr, "shardcapctl: %s is no file, nor a UUID below %s; say where with -datadir\n",
+                      s->words[i].uuid, datadir);
+        s->rc = SC_ENOENT;
     }
-    return s.rc;
+    return s->rc;
 }
 
 int named_find(struct named *out, char *const *words, int count, const char *datadir)
 {
-    int rc = SC_OK;
     *out = (struct named){0};
-    for (int i = 0; i < count && rc == SC_OK; i++) {
-        bool path = strcmp(words[i], "-") == 0 || access(words[i], F_OK) == 0;
-        rc = path ? add(out, words[i]) : find_uuid(out, words[i], datadir);
+    struct search s = {.named = out, .words = calloc((size_t)count, sizeof *s.words)};
+    if (!s.words) {
+        (void)fprintf(stderr, "shardcapctl: out of memory\n");
+        return SC_ENOMEM;
     }
+    int rc = SC_OK;
+    for (int i = 0; i < count && rc == SC_OK; i++) {
+        if (strcmp(words[i], "-") == 0 || access(words[i], F_OK) == 0)
+            rc = add(out, words[i]);
+        else
+            s.words[s.count++].uuid = words[i];
+    }
+    if (rc == SC_OK && s.count > 0)
+        rc = find_uuids(&s, datadir);
+    free(s.words);
     return rc;
 }
 

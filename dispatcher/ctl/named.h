@@ -12,9 +12,9 @@ struct named {
     size_t count;
 };
 
-/* Each word is a path if something is there, else a UUID: all files of it below datadir, in the order of tree_walk.
- * SC_OK; SC_ENOENT (a word is neither, told on stderr), SC_ESYS (datadir cannot be read, told), SC_ENOMEM (told). Free
- * with named_free whatever it was. */
+/* Each word is a path if something is there, else a UUID: all files of it below datadir. First come the paths as they
+ * were named, then the files of the UUIDs in the order of tree_walk, each once. SC_OK; SC_ENOENT (a word is neither,
+ * told on stderr), SC_ESYS (datadir cannot be read, told), SC_ENOMEM (told). Free with named_free whatever it was. */
 int named_find(struct named *out, char *const *words, int count, const char *datadir) SC_MUST_CHECK;
 void named_free(struct named *n);
 

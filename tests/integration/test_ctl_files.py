@@ -5,6 +5,7 @@ import datetime
 import gzip
 import ipaddress
 import json
+import resource
 import struct
 import subprocess
 import types
@@ -282,6 +283,15 @@ class Tree(unittest.TestCase):
         got = strictpcap.parse(out).records
         self.assertEqual([r.ts for r in got], sorted(r.ts for r in want))
         self.assertEqual(sorted(got), sorted(want))
+
+    def test_cat_opens_only_what_overlaps(self):
+        """Forty files one after the other, with room for fewer descriptors."""
+        limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+        done = subprocess.run([str(family.BIN / "shardcapctl"), "cat", "-datadir", str(self.datadir), "-",
+                               *[f.uuid for f in self.flows[1:]]], capture_output=True, timeout=60, preexec_fn=limit,
+                              input=self.cat(self.flows[0].uuid)[1], env=family.clean_env(), check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertEqual(len(strictpcap.parse(done.stdout).records), sum(map(len, self.packets.values())))
 
     def test_cat_into_tshark(self):
         need.need("tshark")
