@@ -251,6 +251,17 @@ static void emit(enum severity sev, const char *fmt, va_list args)
     errno = saved_errno;
 }
 
+void log_text(const char *text, size_t len)
+{
+    struct line line = {.end = sizeof line.bytes};
+    put(&line, text, len < sizeof line.bytes ? len : sizeof line.bytes);
+    if (logger.before)
+        logger.before(logger.hook_ctx);
+    write_line(&line);
+    if (logger.after)
+        logger.after(logger.hook_ctx);
+}
+
 #define EMIT(severity, fmt)                                                                                            \
     do {                                                                                                               \
         va_list args;                                                                                                  \

@@ -27,6 +27,11 @@ _Noreturn void log_fatal(int status, const char *fmt, ...) SC_PRINTF(2, 3);
 _Noreturn void log_panic(const char *fmt, ...) SC_PRINTF(1, 2);
 bool log_debug_enabled(void);
 
+/* Writes text as it stands (whole lines, LOG_TEXT_MAX bytes of them at most), whatever the level, by the rules of a log
+ * line. */
+#define LOG_TEXT_MAX 4096
+void log_text(const char *text, size_t len);
+
 /* Called before each line is written and after it (the supervisor clears and redraws its status line).
  * NULL, NULL = none. */
 void log_set_hooks(void (*before)(void *ctx), void (*after)(void *ctx), void *ctx);

@@ -31,6 +31,8 @@ void summary_table(FILE *out, const struct totals *t, double seconds, const stru
     fprintf(out, "  saved              %12" PRIu64 "\n", t->saved);
     fprintf(out, "  lost               %12" PRIu64 "\n", t->lost);
     causes(out, t, true);
+    if (t->buffered + t->in_ring > 0)
+        fprintf(out, "  in memory          %12" PRIu64 "  (flows that go on)\n", t->buffered + t->in_ring);
     fprintf(out, "  limits             %12" PRIu64 "  (asked for, or not TCP)\n", t->limits);
     causes(out, t, false);
     if (!config_reads_files(config))

@@ -3,6 +3,7 @@
 #include "dispatcher/supervisor/supervisor.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "dispatcher/supervisor/deaths.h"
@@ -15,6 +16,7 @@
 #include "dispatcher/supervisor/rollout.h"
 #include "dispatcher/supervisor/starting.h"
 #include "dispatcher/supervisor/stopping.h"
+#include "dispatcher/supervisor/summary.h"
 #include "dispatcher/supervisor/turn.h"
 #include "dispatcher/supervisor/watch.h"
 #include "shared/log.h"
@@ -26,6 +28,23 @@
 static void on_signal(void *ctx)
 {
     stopping_ask(ctx);
+}
+
+/* The table of the end, as of now. */
+static void on_usr1(void *ctx)
+{
+    struct family *f = ctx;
+    struct totals totals;
+    char text[LOG_TEXT_MAX];
+    FILE *out = fmemopen(text, sizeof text, "w");
+    if (!out)
+        return;
+    totals_read(&totals, f->memory->dispatcher, f->memory->shard, f->memory->shards);
+    struct wall now = f->clock->wall(f->clock->ctx);
+    summary_table(out, &totals, (double)(now.ns - f->config->started_ns) / (double)NS_PER_SEC, f->config);
+    (void)fflush(out);
+    log_text(text, (size_t)ftell(out));
+    fclose(out);
 }
 
 /* ---- the clock ---- */
@@ -146,7 +165,7 @@ static bool listen_to_signals(struct family *f)
     struct sigaction hup;
     bool nohup = sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler == SIG_IGN; /* nohup(1) is obeyed */
     return evloop_on_signal(f->loop, SIGTERM, on_signal, f) && evloop_on_signal(f->loop, SIGINT, on_signal, f) &&
-           (nohup || evloop_on_signal(f->loop, SIGHUP, on_signal, f));
+           evloop_on_signal(f->loop, SIGUSR1, on_usr1, f) && (nohup || evloop_on_signal(f->loop, SIGHUP, on_signal, f));
 }
 
 static void stop_signals(sigset_t *set)
@@ -155,6 +174,7 @@ static void stop_signals(sigset_t *set)
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGHUP);
+    sigaddset(set, SIGUSR1);
 }
 
 void supervisor_hold_signals(void)

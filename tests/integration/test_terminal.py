@@ -161,6 +161,21 @@ class AtATerminal(unittest.TestCase):
         t.ctrl_c()
         self.assertEqual(t.wait(), 0, t.text)
 
+    def test_sigusr1_prints_the_table_and_the_run_goes_on(self):
+        a, b = netns.pair(self)
+        run = family.Family(self, "-interface=veth0", "-flowtimeout=60s", namespace=a.name).ready()
+        server = traffic.Server(self, a)
+        traffic.fetch(b, "10.77.0.1", server.port, 5000)
+        run.until(lambda: run.metric("shardcap_packets_consumed_total") > 8, "packets")
+        for n in (1, 2):
+            os.kill(run.supervisor(), signal.SIGUSR1)
+            run.until(lambda: len(re.findall(r"(?m)^packets delivered +\d+$", run.log)) == n, "the table")
+        memory = re.search(r"(?m)^  in memory +(\d+)", run.log)
+        delivered = re.search(r"(?m)^packets delivered +(\d+)$", run.log)
+        self.assertEqual(memory.group(1), delivered.group(1))
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertNotIn("in memory", run.log.rsplit("packets delivered", 1)[1])
+
     def test_no_control_bytes_where_there_is_no_terminal(self):
         a, _ = netns.pair(self)
         run = family.Family(self, "-interface=veth0", "-uuid.source=hash", namespace=a.name).ready()
