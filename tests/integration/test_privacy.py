@@ -429,7 +429,7 @@ class NetblockLive(Live):
         self.send([g.Flow(1, client=self.CLIENT4, server="10.77.0.1").packet(0).data])  # a flow that nobody names
         said += [self.request(run, "status"), self.request(run, "status table"), self.request(run, "restart nobody")]
         said += [self.request(run, f"replay {shard} 0 0") for shard in (0, 1)]  # that is the shards' own socket
-        said += [run.get(page)[1].encode() for page in ("/", "/metrics", "/healthz", "/readyz")]
+        said += [run.get(page)[1].encode() for page in ("/", "/metrics", "/healthz", "/readyz", "/api/status")]
         run.until(lambda: all(watch.of(t) for t in ("uuid.open", "flow.saved", "flow.lost", "stats")), "events.sock tells")
         self.assertEqual(run.stop(), 0, run.log)
         self.assertGreaterEqual(run.summary()["files"], 10)

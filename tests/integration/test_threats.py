@@ -158,7 +158,7 @@ class Page(unittest.TestCase):
     def test_curl(self):
         need.need("curl")
         host, port = self.run_.url()
-        for page in ("/", "/metrics", "/healthz", "/readyz"):
+        for page in ("/", "/metrics", "/healthz", "/readyz", "/api/status"):
             done = subprocess.run([*netns.enter(self.a.name), "curl", "-sS", "-I", f"http://{host}:{port}{page}"],
                                   capture_output=True, text=True, timeout=30, check=True)
             self.assertTrue(done.stdout.startswith("HTTP/1.1 200 OK"), done.stdout)
