@@ -94,6 +94,7 @@ static void settings(FILE *out, const struct config *c)
             c->maxflows);
     fprintf(out, "-maxpackets = %u\n-maxfilesize = %" PRIu64 "\n-sample = 1/%u\n", c->maxpackets, c->maxfilesize,
             c->sample ? c->sample : 1);
+    fprintf(out, "-shards.external = %s\n", c->shards_external ? "true" : "false");
     fprintf(out, "-dedup = %s\n", c->dedup ? "true" : "false");
     list(out, "-interface", "all that are up", c->interface_count, c->interfaces[0], INTERFACE_NAME);
     fprintf(out, "-maxidleram = %" PRIu64 "\n-maxheap = %" PRIu64 "\n", c->maxidleram, c->maxheap);
