@@ -14,7 +14,7 @@
 struct announce {
     void (*on_line)(void *ctx, const char *line, size_t len);
     void *ctx;
-    uint64_t told[TOLD_SETS][TOLD_WAYS]; /* hashes of UUIDs whose open event was told, newest first; 0 = none */
+    uint64_t told[TOLD_SETS][TOLD_WAYS]; /* hashes of what was told, {kind, UUID}, newest first; 0 = none */
 };
 
 struct announce *announce_new(void (*on_line)(void *ctx, const char *line, size_t len), void *ctx)
@@ -33,9 +33,9 @@ void announce_free(struct announce *a)
 }
 
 /* True the first time. */
-static bool remember(struct announce *a, const struct uuid *uuid)
+static bool remember(struct announce *a, enum flowevent_kind kind, const struct uuid *uuid)
 {
-    static const struct siphash_key no_secret = {UINT64_C(0x616e6e6f756e6365), 0};
+    const struct siphash_key no_secret = {UINT64_C(0x616e6e6f756e6365), (uint64_t)kind};
     uint64_t hash = siphash_1_3(&no_secret, uuid->text, strlen(uuid->text)) | 1;
     uint64_t *set = a->told[hash >> 32 & (TOLD_SETS - 1)];
     for (unsigned i = 0; i < TOLD_WAYS; i++)
@@ -81,15 +81,16 @@ static void say_close(struct announce *a, const struct flowevent *ev)
 void announce_event(struct announce *a, const struct flowevent *ev)
 {
     if (ev->kind == FLOWEVENT_CLOSE) {
+        (void)remember(a, FLOWEVENT_CLOSE, &ev->uuid);
         say(a, ev);
         return;
     }
     if (stays_here(&ev->src) || stays_here(&ev->dst))
         return;
-    bool first = remember(a, &ev->uuid);
+    bool first = remember(a, FLOWEVENT_OPEN, &ev->uuid);
     if (first || !ev->destroyed)
         say_open(a, ev);
-    if (ev->destroyed)
+    if (ev->destroyed && remember(a, FLOWEVENT_CLOSE, &ev->uuid))
         say_close(a, ev);
 }
 
@@ -108,6 +109,6 @@ void announce_report(struct announce *a, const struct report *r)
     ev.dport = r->key.port[there];
     ev.interface_index = 0; /* of the socket, which is bound to none; the packet's is another matter */
     ev.cookie = (int64_t)r->cookie;
-    if (!stays_here(&ev.src) && !stays_here(&ev.dst) && remember(a, &ev.uuid))
+    if (!stays_here(&ev.src) && !stays_here(&ev.dst) && remember(a, FLOWEVENT_OPEN, &ev.uuid))
         say_open(a, &ev);
 }

@@ -173,6 +173,8 @@ static void on_taken(void *ctx, const struct flowevent *ev)
     struct hub *h = ctx;
     if (h->from_tcpinfo && h->pages.config->uuid_sources & UUID_SOURCE_KERNEL)
         prefix_learn(&h->prefix, ev);
+    if (ev->destroyed && h->prefix.known.text[0] == '\0')
+        return; /* it has a cookie, but no name that anybody could use */
     watchers_event(h->watchers, ev);
     if (h->announce)
         announce_event(h->announce, ev);

@@ -103,6 +103,19 @@ class Serve(unittest.TestCase):
         self.assertEqual(run.metric("shardcap_restarts_total"), 0)
         self.assertEqual(run.stop(), 0, run.log)
 
+    def test_a_cookie_without_a_prefix_is_no_name(self):
+        """tcp-info shows the prefix; before it does, the end of a socket has nothing to be called by."""
+        events = eventserver.EventServer(self, self.work / "e.sock")
+        run = self.start(f"-tcpinfo.eventsocket={events.path}")
+        run.until(lambda: events.accepted, "the hub connects")
+        lines = self.client(run)
+        server = traffic.Server(self, self.a)
+        traffic.fetch(self.b, "10.77.0.1", server.port, 100)
+        run.until(lambda: run.metric("shardcap_destroyed_sockets_total") >= 1, "its end is told")
+        events.emit(g.event_line("shown_1700000000_0000000000000007", g.START, "10.77.0.1", 443, "10.77.0.2", 1024, 7))
+        self.assertEqual(json.loads(lines.readline())["UUID"], "shown_1700000000_0000000000000007")
+        self.assertEqual(run.stop(), 0, run.log)
+
     def test_the_hub_dies_and_clients_come_again(self):
         run = self.start()
         lines = self.client(run)

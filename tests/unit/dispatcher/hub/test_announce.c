@@ -73,6 +73,10 @@ static void what_came_is_told_as_it_came(void **state)
     ev = event(CLOSE);
     announce_event(a, &ev);
     assert_string_equal(said, CLOSE);
+    ev = event(OPEN);
+    ev.destroyed = true;
+    announce_event(a, &ev); /* the kernel knows of its end, too */
+    assert_int_equal(lines, 3);
 }
 
 static void a_name_of_the_kernel_and_its_end(void **state)
@@ -87,6 +91,8 @@ static void a_name_of_the_kernel_and_its_end(void **state)
     ev.destroyed = true;
     announce_event(a, &ev);
     assert_string_equal(said, CLOSE);
+    assert_int_equal(lines, 2);
+    announce_event(a, &ev); /* a hub that died in between looks at it again */
     assert_int_equal(lines, 2);
     r.kind = REPORT_SAVED;
     strcpy(r.uuid.text, "other");
