@@ -29,7 +29,9 @@ static bool over_maxflows(const struct consumer *c)
 static void name_opened(struct consumer *c, uint32_t idx, uint64_t hash, struct instant clock)
 {
     struct savers *s = c->savers;
-    if (!intake_opened(c->intake, idx, hash, clock) && s->config->uuid_sources == UUID_SOURCE_HASH)
+    bool named = intake_opened(c->intake, idx, hash, clock);
+    named |= saver_name_again(s, idx, hash, clock);
+    if (!named && s->config->uuid_sources == UUID_SOURCE_HASH)
         (void)saver_name_by_hash(s, idx);
 }
 

@@ -22,14 +22,17 @@ int savers_init(struct savers *s)
     s->sealed = 0;
     s->count_tick = INT64_MIN;
     s->wall = (struct wall){0};
+    s->quiet = pending_new();
     savers_addresses(s);
-    return s->scratch ? SC_OK : SC_ENOMEM;
+    return s->scratch && s->quiet ? SC_OK : SC_ENOMEM;
 }
 
 void savers_free(struct savers *s)
 {
     free(s->scratch);
+    pending_free(s->quiet);
     s->scratch = NULL;
+    s->quiet = NULL;
 }
 
 void savers_addresses(struct savers *s)
@@ -359,6 +362,7 @@ bool saver_settle(struct savers *s, uint32_t idx, struct instant now)
         return true;
     if (saver_tick(s, now) >= saver_tick(s, (struct instant){f->last_clock}) + 2) {
         counter_add(&s->c->savers_collected, 1);
+        saver_keep_name(s, idx);
         return saver_end(s, idx);
     }
     if (!(f->flags & FLOW_DISCARD) && now.ns - f->first_clock > s->config->captureduration_ns)

@@ -19,6 +19,7 @@
 
 #include "shard/chunk.h"
 #include "shard/flows.h"
+#include "shard/pending.h"
 #include "shard/publish.h"
 #include "shared/config.h"
 #include "shared/frame.h"
@@ -50,6 +51,7 @@ struct savers {
     uint8_t *scratch;             /* one record */
     uint32_t current;             /* the flow whose packet is in work: not to be evicted */
     uint32_t pressure_at;         /* where early sealing goes on */
+    struct pending *quiet;        /* names of flows that GC has ended and the wire has not: they may go on */
     uint32_t needed, needed_new;  /* blocks that must be left before a packet is taken, and before a flow is */
     uint32_t counted;             /* flows counted for maxflows in count_tick */
     int64_t count_tick;
@@ -104,6 +106,11 @@ bool saver_name(struct savers *s, uint32_t idx, const struct uuid *uuid, uint32_
 
 /* Names an unnamed flow that has its packets by the hash source. False if there was no room. */
 bool saver_name_by_hash(struct savers *s, uint32_t idx);
+
+/* Names idx, just opened, like the flow of its key that went quiet until GC ended it, if it goes on with that one (it
+ * does not begin with a SYN, nor has the wire shown the end before). True if it is named now. Names by hash are not
+ * kept, for they belong to a first packet; and those of a process that died are not known (the kernel can be asked). */
+bool saver_name_again(struct savers *s, uint32_t idx, uint64_t hash, struct instant now);
 
 /* Counts a UUID for which there was no memory. */
 void savers_refused_uuid(struct savers *s);

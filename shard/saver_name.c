@@ -87,6 +87,33 @@ static bool may_be_named_by_hash(const struct savers *s, const struct flow *f)
     return !(sources & (UUID_SOURCE_KERNEL | UUID_SOURCE_EVENTSOCKET)) || (f->flags & both) == both;
 }
 
+void saver_keep_name(struct savers *s, uint32_t idx)
+{
+    const struct flow *f = arena_flow(s->flows->arena, idx);
+    if (f->name == ARENA_NONE || saver_ended_on_wire(f))
+        return;
+    const struct flow_name *name = arena_name(s->flows->arena, f->name);
+    struct claim kept = {.key = f->key,
+                         .hash = flowkey_hash(&f->key, &s->config->hash_key),
+                         .uuid = name->uuid,
+                         .yyyymmdd = name->yyyymmdd,
+                         .until = {INT64_MAX}};
+    if (!name->hashed)
+        (void)pending_put(s->quiet, &kept); /* the oldest makes room */
+}
+
+bool saver_name_again(struct savers *s, uint32_t idx, uint64_t hash, struct instant now)
+{
+    const struct flow *f = arena_flow(s->flows->arena, idx);
+    struct claim kept;
+    bool again = false;
+    while (pending_count(s->quiet) > 0 && pending_take(s->quiet, &f->key, hash, now, false, &kept))
+        again = true; /* the last one is the newest */
+    if (!again || f->name != ARENA_NONE || f->wire & (FLOW_WIRE_SYN | FLOW_WIRE_SYNACK))
+        return false;
+    return saver_name(s, idx, &kept.uuid, kept.yyyymmdd, true, now);
+}
+
 bool saver_wait_over(struct savers *s, uint32_t idx, enum saver_state state)
 {
     const struct flow *f = arena_flow(s->flows->arena, idx);

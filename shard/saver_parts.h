@@ -28,4 +28,7 @@ void savers_room_init(struct savers *s);
 /* Counts idx for maxflows in the tick of `now`, once. */
 void saver_count_flow(struct savers *s, uint32_t idx, struct instant now);
 
+/* idx is ended by GC: its name is kept, in case it goes on. */
+void saver_keep_name(struct savers *s, uint32_t idx);
+
 #endif

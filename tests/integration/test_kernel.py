@@ -275,6 +275,26 @@ class Kernel(unittest.TestCase):
         run = self.start(f"-uuid-prefix-file={path}")
         self.check(run, self.connections(5, lambda i: "server"), prefix="ndt-4c6fb_1625899199")
 
+    def test_a_connection_that_pauses_beyond_gc(self):
+        """It gets its UUID again, and a further file."""
+        run = self.start("-flowtimeout=500ms", "-uuidwaitduration=2s")
+        listener = self.listen("10.77.0.1")
+        client = self.b.inside(lambda: socket.create_connection(listener.getsockname()))
+        self.addCleanup(client.close)
+        server, peer = listener.accept()
+        self.addCleanup(server.close)
+        for files in range(3):
+            run.until(lambda: run.metric("shardcap_files_total") == files and run.metric("shardcap_flows") == 0 if files
+                      else True, "it is quiet, and has its file")
+            client.sendall(b"again")
+            self.assertEqual(server.recv(16), b"again")
+            run.until(lambda: run.metric("shardcap_files_total") == files + 1, "a file for it")
+        self.assertEqual(run.stop(), 0, run.log)
+        name = f"{cookie(server):016X}"
+        self.assertEqual(sorted(n.rsplit("_", 1)[1] for n in run.files()),
+                         [f"{name}.1.pcap.gz", f"{name}.2.pcap.gz", f"{name}.pcap.gz"])
+        self.assertEqual(run.summary()["drops"], {})
+
     # ---- what may be missing ----
 
     def test_without_sock_diag(self):

@@ -398,6 +398,21 @@ class Names(Base):
             f"2023/11/14/{flow.uuid}.1.pcap.gz": expected.file_bytes(second)})
         self.assertEqual(run.summary()["drops"], {})
 
+    def test_a_flow_that_pauses_beyond_gc_gets_its_name_again(self):
+        """One event names all of the connection; a new one on the same key (a SYN) is not meant by it."""
+        flow = g.Flow(1)
+        parts = [[flow.packet(g.START + at * 10**9 + i * 10**6) for i in range(5)] for at in (0, 100, 300)]
+        syn = [flow.packet(g.START + 500 * 10**9, flags=g.SYN)]
+        work = family.workdir(self)
+        path = g.write(work / "in.pcap", g.pcap(sum(parts, []) + syn))
+        (work / "events").write_text(flow.event(g.START))
+        for shards in (1, 3):
+            run = family.read_savefile(self, path, f"-uuid.events={work}/events", "-flowtimeout=5s", f"-shards={shards}")
+            self.assertEqual(self.content(run), {
+                f"2023/11/14/{flow.uuid}{suffix}.pcap.gz": expected.file_bytes(part)
+                for suffix, part in zip(("", ".1", ".2"), parts)})
+            self.assertEqual(run.summary()["drops"], {"no_uuid": 1})
+
     def test_bad_event_lines_are_passed_over(self):
         """Hostile input 38."""
         flow = g.Flow(1)

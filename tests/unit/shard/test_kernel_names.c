@@ -566,6 +566,55 @@ static void hash_names_what_has_data_both_ways_after_the_wait(void **state)
     rig_free(r);
 }
 
+/* A connection that is quiet for longer than GC waits, and goes on. */
+static void flow_that_comes_back_gets_its_name_again(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    answers(0xa, 3, false);
+    captured_until(r, 10);
+    kernel.result = SC_ENOENT;
+    captured_until(r, 95 * SEC);
+    assert_int_equal(counter_get(&r->page->c.flows_live), 0);
+    unsigned asked = kernel.asked;
+    packet(r, 96 * SEC, 2, TCP_ACK, false);
+    rig_run(r);
+    assert_int_equal(counter_get(&r->page->c.flows_unnamed), 0);
+    assert_int_equal(kernel.asked, asked);
+    captured_until(r, 195 * SEC);
+    packet(r, 196 * SEC, 3, TCP_ACK, false); /* and a second time */
+    finish(r, 197 * SEC);
+    assert_true(has_file(r, 0xa));
+    assert_true(rig_exists(r, "data/" RIG_DAY "/p_1_000000000000000A.1.pcap.gz"));
+    assert_true(rig_exists(r, "data/" RIG_DAY "/p_1_000000000000000A.2.pcap.gz"));
+    assert_int_equal(rig_sum_drops(r), 0);
+    rig_free(r);
+}
+
+/* A new connection of the tuple is another flow, and so is what comes after an end. */
+static void name_does_not_come_back_to_another_connection(void **state)
+{
+    (void)state;
+    for (int ended = 0; ended < 2; ended++) {
+        struct rig *r = kernel_rig();
+        handshake(r, 0, 1);
+        answers(0xa, 3, false);
+        captured_until(r, 10);
+        kernel.result = SC_ENOENT;
+        if (ended)
+            fins(r, 20);
+        captured_until(r, 95 * SEC);
+        if (!ended)
+            packet(r, 96 * SEC, 70001, TCP_SYN, false);
+        packet(r, 97 * SEC, 70002, TCP_ACK, false);
+        finish(r, 98 * SEC);
+        assert_int_equal(rig_count_files(r, "data"), 1);
+        assert_int_equal(rig_sum_drops(r), ended ? 1 : 2);
+        rig_free(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -586,6 +635,8 @@ int main(void)
         cmocka_unit_test(event_and_cookie_of_one_socket_make_one_file),
         cmocka_unit_test(without_lookup_nobody_is_asked),
         cmocka_unit_test(hash_names_what_has_data_both_ways_after_the_wait),
+        cmocka_unit_test(flow_that_comes_back_gets_its_name_again),
+        cmocka_unit_test(name_does_not_come_back_to_another_connection),
         cmocka_unit_test(hub_is_told_which_side_has_reset),
         cmocka_unit_test(hub_is_told_the_cookies_of_flows_that_were_reset),
         cmocka_unit_test(hub_is_told_what_is_consumed),
