@@ -186,9 +186,17 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
 
+# Programs of a build whose layouts differ, for the tests of upgrades: a shard with another arena, a shard with another
+# ring. Flags of the build itself (sanitizers) are the same.
+other_builds := $(BUILD)/other-arena/bin/shardcap-shard $(BUILD)/other-ring/bin/shardcap-shard
+$(BUILD)/other-arena/bin/shardcap-shard: $(BIN)/shardcap-shard
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/other-arena OPT='$(OPT) -DARENA_LAYOUT=1001' $@
+$(BUILD)/other-ring/bin/shardcap-shard: $(BIN)/shardcap-shard
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/other-ring OPT='$(OPT) -DRING_LAYOUT=1001' $@
+
 .PHONY: test-programs unit valgrind stress
 ifeq ($(AS_CALLER),)
-test-programs: $(unit_bin) $(stress_bin) $(chaos_bin) $(fuzz_bin) $(BUILD)/tests/bench/bench_send
+test-programs: $(unit_bin) $(stress_bin) $(chaos_bin) $(fuzz_bin) $(BUILD)/tests/bench/bench_send $(other_builds)
 else
 test-programs:
 	+$(AS_CALLER) $(MAKE) --no-print-directory test-programs

@@ -66,9 +66,11 @@ void log_never_block(bool on)
 {
     int flags = fcntl(STDERR_FILENO, F_GETFL);
     logger.impatient = on;
-    if (on && flags >= 0 && !(flags & O_NONBLOCK))
-        logger.own = own_stderr();
-    else if (!on && logger.own && flags >= 0)
+    if (flags < 0)
+        return;
+    if (on)
+        logger.own = (flags & O_NONBLOCK) || own_stderr(); /* done already by the program before us, or the parent */
+    else if (logger.own)
         (void)fcntl(STDERR_FILENO, F_SETFL, flags & ~O_NONBLOCK);
 }
 

@@ -34,6 +34,14 @@ void child_tell(const struct child *c, enum proto_type type, int64_t value)
         log_debug("message not sent child=%s type=%d error=%s", child_name(c, name), (int)type, sc_strerror(err));
 }
 
+void child_answer(const struct child *hub, int64_t number, const char *text)
+{
+    struct proto_msg msg = {.type = PROTO_ANSWER, .generation = hub->slot.generation, .value = number};
+    snprintf(msg.text, sizeof(msg.text), "%s", text);
+    if (hub->sock < 0 || proto_send(hub->sock, &msg, NULL) != SC_OK)
+        log_warn("an answer did not reach the hub answer=\"%.40s\"", text);
+}
+
 void child_kill(const struct child *c)
 {
     if (c->pidfd >= 0)

@@ -20,9 +20,10 @@ struct child {
     enum child_kind kind;
     unsigned index; /* shard number */
     struct slot slot;
-    pid_t pid; /* 0 = no process, or one of an outside supervisor that we cannot see */
-    int pidfd; /* readable once the process has ended; -1 = none */
-    int sock;  /* -1 = none */
+    pid_t pid;              /* 0 = no process, or one of an outside supervisor that we cannot see */
+    struct program program; /* its next process runs this */
+    int pidfd;              /* readable once the process has ended; -1 = none */
+    int sock;               /* -1 = none */
     struct evsource *on_message, *on_exit;
     long arena_layout; /* of what its arena holds; 0 = nobody has said yet */
     bool stop_sent;
@@ -41,6 +42,9 @@ const char *child_name(const struct child *c, char out[CHILD_NAME]);
 
 /* Sends a message without fds. A full or dead socket is not an error here: the end of the socket says the same. */
 void child_tell(const struct child *c, enum proto_type type, int64_t value);
+
+/* Answers the hub's PROTO_ASK of that number. */
+void child_answer(const struct child *hub, int64_t number, const char *text);
 
 /* SIGKILL; nothing if there is no process. */
 void child_kill(const struct child *c);

@@ -8,6 +8,7 @@
 
 #include "dispatcher/supervisor/rollout.h"
 #include "dispatcher/supervisor/stopping.h"
+#include "dispatcher/supervisor/upgrade.h"
 #include "shared/log.h"
 
 #define MOST_WORDS 3
@@ -64,20 +65,16 @@ static bool may_restart(const struct family *f, char *answer)
         say(answer, "error not now: savefiles are read by one dispatcher from start to end");
         return false;
     }
+    if (f->upgrade.asking) {
+        say(answer, "error busy: the programs on disk are being asked");
+        return false;
+    }
     if (rollout_busy(f)) {
         say(answer, "error busy: %u processes are still to be restarted; ask `status`",
             f->rollout.count - f->rollout.next);
         return false;
     }
     return true;
-}
-
-static void restart_all(struct family *f, char *answer)
-{
-    for (unsigned i = 0; i < f->memory->shards; i++)
-        rollout_add(f, &f->shard[i], PROTO_LEAVE);
-    rollout_add(f, &f->hub, PROTO_LEAVE);
-    say(answer, "ok restarting %u processes", f->rollout.count);
 }
 
 static void restart_one(struct family *f, const char *word, enum proto_type how, char *answer)
@@ -101,7 +98,7 @@ static void drain_family(struct family *f, char *answer)
     say(answer, "ok draining grace=%lldms", (long long)(f->config->sigtermwait_ns / NS_PER_MS));
 }
 
-void commands_run(struct family *f, const char *line, char answer[PROTO_TEXT])
+bool commands_run(struct family *f, const char *line, int64_t number, char answer[PROTO_TEXT])
 {
     char words[MOST_WORDS][WORD];
     unsigned count = split(line, words);
@@ -112,9 +109,10 @@ void commands_run(struct family *f, const char *line, char answer[PROTO_TEXT])
     else if (!restart && !drain)
         say(answer, "error usage: restart N|hub|dispatcher|all, drain [N]");
     else if (!may_restart(f, answer))
-        return;
+        return true;
     else if (restart && strcmp(words[1], "all") == 0)
-        restart_all(f, answer);
+        return upgrade_begin(f, number, answer);
     else
         restart_one(f, words[1], restart ? PROTO_LEAVE : PROTO_DRAIN, answer);
+    return true;
 }

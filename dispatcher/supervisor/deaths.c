@@ -8,6 +8,7 @@
 
 #include "dispatcher/supervisor/gauges.h"
 #include "dispatcher/supervisor/messages.h"
+#include "dispatcher/supervisor/rollout.h"
 #include "dispatcher/supervisor/stopping.h"
 #include "dispatcher/supervisor/watch.h"
 #include "shared/log.h"
@@ -91,6 +92,8 @@ static void died(struct child *c, enum slot_death death, int wait_status, const 
     bool fatal = is_fatal(c, death);
     bool again = wanted(c, death);
     child_close(c);
+    if (asked_to_go)
+        rollout_left(f, c, death == DEATH_DONE);
     int64_t delay = slot_exited(&c->slot, death, again && !fatal, family_now(f));
     if (delay >= 0) {
         counter_add(gauges_restarts(c), 1);

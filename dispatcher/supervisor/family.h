@@ -9,6 +9,7 @@
 #include "dispatcher/supervisor/settings.h"
 #include "dispatcher/supervisor/terminal.h"
 #include "shared/evloop.h"
+#include "shared/layout.h"
 #include "shared/proto.h"
 
 enum phase {
@@ -22,32 +23,59 @@ enum phase {
 
 /* Who is to be replaced because somebody asked (rollout.h). */
 struct rollout_entry {
-    struct child *child;
+    struct child *child; /* NULL = the supervisor itself */
     enum proto_type how;
+    struct program program; /* of the successor; no name = the same as before */
+    bool new_arena;         /* the successor reads no arena of its predecessor's */
     bool told;
     uint32_t generation; /* of the one that was told */
 };
 struct rollout {
-    struct rollout_entry entry[SHARDS_MAX + 2];
+    struct rollout_entry entry[SHARDS_MAX + 3];
     unsigned next, count;
     struct mono not_before;
 };
 
+/* Programs on disk that are asked for their layout (upgrade.h). */
+enum upgrade_which { UPGRADE_SELF, UPGRADE_HUB, UPGRADE_DISPATCHER, UPGRADE_SHARD, UPGRADE_PROGRAMS };
+struct upgrade_question {
+    pid_t pid;
+    int fd;
+    size_t len;
+    char text[LAYOUT_TEXT];
+};
+struct upgrade_program {
+    struct program fresh; /* on disk now */
+    bool changed;
+    struct upgrade_question question[2]; /* to what runs, and to what is on disk */
+};
+struct upgrade {
+    bool asking;
+    int64_t number; /* of the hub's question */
+    struct mono until;
+    struct upgrade_program program[UPGRADE_PROGRAMS];
+};
+
+#define FAMILY_KEPT_MAX 8
+
 struct family {
     const struct config *config;
-    const struct memory *memory;
+    struct memory *memory;
     const struct settings_fds *fds;
     struct terminal *terminal;
     const struct clock *clock;
     struct evloop *loop;
     struct evsource *timer;
-    void (*on_message)(void *ctx); /* ctx: struct child; its socket is readable */
-    void (*on_exit)(void *ctx);    /* ctx: struct child; its process has ended */
-    struct program hub_program, dispatcher_program, shard_program;
+    void (*on_message)(void *ctx);                                  /* ctx: struct child; its socket is readable */
+    void (*on_exit)(void *ctx);                                     /* ctx: struct child; its process has ended */
+    int (*exec_self)(struct family *f, const struct program *next); /* returns only on failure */
+    struct program self_program, hub_program, dispatcher_program, shard_program;
     struct child hub, dispatcher, shard[SHARDS_MAX];
-    struct proto_fd kept[8]; /* what the hub wants its successor to have */
+    struct proto_fd kept[FAMILY_KEPT_MAX]; /* what the hub wants its successor to have */
     unsigned kept_count;
     struct rollout rollout;
+    struct upgrade upgrade;
+    struct mono started;
     enum phase phase;
     struct mono phase_since;
     struct mono last_look; /* of watch_children */

@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include "dispatcher/supervisor/check.h"
+#include "dispatcher/supervisor/resume.h"
 #include "dispatcher/supervisor/summary.h"
 #include "dispatcher/supervisor/supervisor.h"
 #include "shared/flags.h"
+#include "shared/layout.h"
 #include "shared/proto.h"
 #include "shared/version.h"
 
@@ -73,12 +75,31 @@ static int report(const struct config *config, const struct memory *memory, doub
     return status;
 }
 
+/* Watches over the family and says at the end what happened. */
+static int watch_over(const struct config *config, struct memory *memory, struct settings_fds *fds, struct mono start,
+                      const struct resume *table)
+{
+    const char *reason;
+    struct terminal *terminal = terminal_new(STDERR_FILENO, config, fds->url);
+    terminal_began(terminal, start);
+    hide();
+    log_never_block(true);
+    const struct supervisor_setup setup = {config, memory, fds, terminal, start, table};
+    int status = supervisor_run(&setup, &reason);
+    terminal_free(terminal);
+    log_never_block(false); /* what follows is the result, and nobody waits for us any more */
+    status = report(config, memory, seconds_since(start), status);
+    settings_close(fds, config);
+    if (reason)
+        log_error("%s", reason);
+    return status;
+}
+
 static int run(struct config *config)
 {
     static struct settings_fds fds;
     static struct memory memory;
     char error[FLAGS_ERROR];
-    const char *reason;
     int status = EXIT_FAILED;
     struct mono start = clock_system()->mono(clock_system()->ctx);
     config->started_ns = clock_system()->wall(clock_system()->ctx).ns;
@@ -89,25 +110,37 @@ static int run(struct config *config)
     }
     if (fds.url[0])
         log_info("listening on %s", fds.url);
-    struct terminal *terminal = terminal_new(STDERR_FILENO, config, fds.url);
+    return watch_over(config, &memory, &fds, start, NULL);
+}
+
+/* Executed by an older supervisor: its children are ours, and so is all that it held. */
+static int go_on(struct resume *table)
+{
+    const struct config *config;
+    (void)prctl(PR_SET_NAME, "shardcap"); /* exec by fd has left a number */
     hide();
-    log_never_block(true);
-    status = supervisor_run(config, &memory, &fds, terminal, &reason);
-    terminal_free(terminal);
-    log_never_block(false); /* what follows is the result, and nobody waits for us any more */
-    status = report(config, &memory, seconds_since(start), status);
-    settings_close(&fds, config);
-    if (reason)
-        log_error("%s", reason);
-    return status;
+    supervisor_hold_signals();
+    if (config_map(table->memory.config, &config) != SC_OK || memory_map(&table->memory) != SC_OK)
+        log_panic("what the last program left cannot be mapped");
+    log_init("shardcap", -1, config->log_level, config->log_format);
+    return watch_over(config, &table->memory, &table->fds, table->started, table);
 }
 
 int main(int argc, char *argv[])
 {
     static struct config config;
     static struct flags_request request;
+    static struct resume table;
     char error[FLAGS_ERROR];
     int status = EXIT_USAGE;
+    resume_remember(argv);
+    if (resume_take(&table))
+        return go_on(&table);
+    if (argc == 2 && strcmp(argv[1], "-layout") == 0) { /* for another program of ours */
+        char layout[LAYOUT_TEXT];
+        printf("%s resume %d\n", layout_common(layout), RESUME_LAYOUT);
+        return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+    }
     if (flags_parse(argc, argv, environ, &config, &request, warn_line, error) != SC_OK) {
         log_error("%s", error);
         return EXIT_USAGE;

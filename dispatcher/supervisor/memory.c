@@ -127,3 +127,28 @@ int memory_create(struct memory *m, const struct config *config, char *error)
             return SC_ESYS;
     return SC_OK;
 }
+
+int memory_renew_arena(struct memory *m, unsigned shard, const struct config *config)
+{
+    int fd = shm_create("arena", ARENA_BYTES(config->maxheap / config->shards));
+    if (fd < 0)
+        return SC_ESYS;
+    close(m->arena[shard]);
+    m->arena[shard] = fd;
+    return SC_OK;
+}
+
+int memory_map(struct memory *m)
+{
+    size_t bytes;
+    m->dispatcher = shm_map(m->dispatcher_fd, true, &bytes);
+    m->hub = shm_map(m->hub_fd, true, &bytes);
+    m->supervisor = shm_map(m->supervisor_fd, true, &bytes);
+    bool all = m->dispatcher && m->hub && m->supervisor;
+    for (unsigned i = 0; i < m->shards; i++) {
+        m->shard[i] = shm_map(m->shard_fd[i], true, &bytes);
+        m->ring_head[i] = shm_map(m->ring[i], true, &bytes);
+        all = all && m->shard[i] && m->ring_head[i];
+    }
+    return all ? SC_OK : SC_ESYS;
+}

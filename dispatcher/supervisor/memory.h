@@ -22,6 +22,13 @@ struct memory {
     const struct ring_shared *ring_head[SHARDS_MAX];
 };
 
+/* An empty arena in place of a shard's, whose fd is closed; nobody may be attached to it. SC_OK, or SC_ESYS and it is
+ * as it was. */
+int memory_renew_arena(struct memory *m, unsigned shard, const struct config *config) SC_MUST_CHECK;
+
+/* Maps again what another program of ours created: only the fds in *m are good. SC_OK, SC_ESYS. */
+int memory_map(struct memory *m) SC_MUST_CHECK;
+
 /* Creates all of it for a checked configuration. SC_OK, or SC_ESYS with a line in error (FLAGS_ERROR bytes). */
 int memory_create(struct memory *m, const struct config *config, char *error);
 

@@ -73,10 +73,9 @@ static void on_failed(struct child *c, const struct proto_msg *msg)
 
 static void answer(struct child *hub, const struct proto_msg *question)
 {
-    struct proto_msg msg = {.type = PROTO_ANSWER, .generation = hub->slot.generation, .value = question->value};
-    commands_run(hub->family, question->text, msg.text);
-    if (proto_send(hub->sock, &msg, NULL) != SC_OK)
-        log_warn("an answer did not reach the hub command=\"%.40s\"", msg.text);
+    char text[PROTO_TEXT];
+    if (commands_run(hub->family, question->text, question->value, text))
+        child_answer(hub, question->value, text);
 }
 
 static void handle(struct child *c, const struct proto_msg *msg, int *fds)

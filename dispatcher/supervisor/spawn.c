@@ -40,6 +40,12 @@ int spawn_open(struct program *p, const char *name)
     return p->fd < 0 ? SC_ESYS : SC_OK;
 }
 
+int spawn_open_self(struct program *p)
+{
+    *p = (struct program){"shardcap", open("/proc/self/exe", O_PATH | O_CLOEXEC)};
+    return p->fd < 0 ? SC_ESYS : SC_OK;
+}
+
 static void reset_signals(void)
 {
     sigset_t none;
@@ -84,6 +90,30 @@ pid_t spawn_child(const struct program *p, int *sock_r)
     }
     *sock_r = pair[0];
     return pid;
+}
+
+pid_t spawn_question(const struct program *p, const char *arg, int *fd_r)
+{
+    char *argv[] = {(char *)(uintptr_t)p->name, (char *)(uintptr_t)arg, NULL};
+    int pair[2];
+    if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) != 0)
+        return SC_ESYS;
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        reset_signals();
+        if (dup2(null, STDIN_FILENO) >= 0 && dup2(pair[1], STDOUT_FILENO) >= 0 && dup2(null, STDERR_FILENO) >= 0)
+            syscall(SYS_execveat, p->fd, "", argv, environ, AT_EMPTY_PATH);
+        _exit(EXIT_TEMPFAIL);
+    }
+    int why = errno;
+    close(pair[1]);
+    if (pid < 0)
+        close(pair[0]);
+    else
+        *fd_r = pair[0];
+    errno = why;
+    return pid < 0 ? SC_ESYS : pid;
 }
 
 static size_t read_all(int fd, char *out, size_t cap)

@@ -15,6 +15,8 @@ struct program {
     int fd;
 };
 int spawn_open(struct program *p, const char *name) SC_MUST_CHECK;
+/* The one that runs here, also if its file is gone. SC_ESYS. */
+int spawn_open_self(struct program *p) SC_MUST_CHECK;
 
 /* Starts the program with a fresh SOCK_SEQPACKET pair: the child finds its end as fd 3, has stdin from /dev/null, our
  * stdout and stderr, default signals, and no other fd. Returns the pid and *sock_r (ours, non-blocking, close-on-exec),
@@ -24,6 +26,10 @@ pid_t spawn_child(const struct program *p, int *sock_r) SC_MUST_CHECK;
 /* Runs the program with two arguments to its end and takes what it prints on standard output (cut to cap - 1 bytes,
  * NUL-terminated). For short questions at the start. Returns its exit status, or SC_ESYS. */
 int spawn_ask(const struct program *p, const char *arg1, const char *arg2, char *out, size_t cap);
+
+/* Starts the program with one argument; what it prints on standard output comes out of *fd_r (ours, non-blocking,
+ * close-on-exec), its end closes it. The caller reaps. The pid, or SC_ESYS. */
+pid_t spawn_question(const struct program *p, const char *arg, int *fd_r) SC_MUST_CHECK;
 
 /* An fd that stands for a process and no other, readable once it has ended (pidfd_open(2)); -1 where there is none:
  * the caller then looks from time to time. */

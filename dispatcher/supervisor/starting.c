@@ -21,19 +21,11 @@ static void list_of(const struct child *c, struct attach_list *l)
     }
 }
 
-static const struct program *program_of(const struct child *c)
-{
-    const struct family *f = c->family;
-    if (c->kind == CHILD_HUB)
-        return &f->hub_program;
-    return c->kind == CHILD_DISPATCHER ? &f->dispatcher_program : &f->shard_program;
-}
-
 void starting_spawn(struct child *c)
 {
     struct family *f = c->family;
     char name[CHILD_NAME];
-    pid_t pid = spawn_child(program_of(c), &c->sock);
+    pid_t pid = spawn_child(&c->program, &c->sock);
     if (pid < 0) {
         log_error("cannot start a process child=%s error=%m", child_name(c, name));
         slot_spawn_failed(&c->slot, family_now(f));
@@ -69,10 +61,10 @@ void starting_attach(struct child *c)
 int starting_open_programs(struct family *f, const char **reason_r)
 {
     static char reason[256];
-    struct program *programs[] = {&f->hub_program, &f->dispatcher_program, &f->shard_program};
-    const char *names[] = {"shardcap-hub", "shardcap-dispatcher", "shardcap-shard"};
-    for (unsigned i = 0; i < 3; i++)
-        if (spawn_open(programs[i], names[i]) != SC_OK) {
+    struct program *programs[] = {&f->self_program, &f->hub_program, &f->dispatcher_program, &f->shard_program};
+    const char *names[] = {"shardcap", "shardcap-hub", "shardcap-dispatcher", "shardcap-shard"};
+    for (unsigned i = 0; i < 4; i++)
+        if ((i == 0 ? spawn_open_self(programs[i]) : spawn_open(programs[i], names[i])) != SC_OK) {
             snprintf(reason, sizeof(reason), "cannot open %s beside this program: %m; install all five together",
                      names[i]);
             *reason_r = reason;

@@ -13,11 +13,13 @@
 #include "dispatcher/supervisor/messages.h"
 #include "dispatcher/supervisor/notify.h"
 #include "dispatcher/supervisor/resident.h"
+#include "dispatcher/supervisor/resume.h"
 #include "dispatcher/supervisor/rollout.h"
 #include "dispatcher/supervisor/starting.h"
 #include "dispatcher/supervisor/stopping.h"
 #include "dispatcher/supervisor/summary.h"
 #include "dispatcher/supervisor/turn.h"
+#include "dispatcher/supervisor/upgrade.h"
 #include "dispatcher/supervisor/watch.h"
 #include "shared/log.h"
 
@@ -132,6 +134,7 @@ static void on_tick(void *ctx)
     evloop_timer_set(f->timer, next_tick(f));
     reap_all(f); /* where there are no pidfds */
     tick_slots(f, now);
+    upgrade_step(f, now);
     rollout_step(f, now);
     external_tick(f, now);
     watch_children(f, now);
@@ -191,41 +194,84 @@ static void release_signals(void)
     sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-int supervisor_run(const struct config *config, const struct memory *memory, const struct settings_fds *fds,
-                   struct terminal *terminal, const char **reason_r)
+/* Signals that come between two programs wait for the second. */
+static int exec_self(struct family *f, const struct program *next)
+{
+    supervisor_hold_signals();
+    int err = resume_exec(f, next);
+    release_signals();
+    return err;
+}
+
+static void prepare(struct family *f, const struct supervisor_setup *s)
+{
+    *f = (struct family){.config = s->config,
+                         .memory = s->memory,
+                         .fds = s->fds,
+                         .terminal = s->terminal,
+                         .started = s->started,
+                         .clock = clock_system(),
+                         .on_message = messages_take,
+                         .on_exit = deaths_reap,
+                         .exec_self = exec_self,
+                         .watchdog_ns = notify_watchdog_ns()};
+    init_child(f, &f->hub, CHILD_HUB, 0);
+    init_child(f, &f->dispatcher, CHILD_DISPATCHER, 0);
+    for (unsigned i = 0; i < s->memory->shards; i++)
+        init_child(f, &f->shard[i], CHILD_SHARD, i);
+}
+
+static bool start_loop(struct family *f, const char **reason_r)
+{
+    f->loop = evloop_new();
+    f->timer = f->loop ? evloop_timer(f->loop, on_tick, f) : NULL;
+    *reason_r = "cannot start the event loop: out of memory or file descriptors";
+    if (!f->timer || !listen_to_signals(f) || (f->fds->attach >= 0 && external_listen(f) != SC_OK))
+        return false;
+    *reason_r = NULL;
+    signal(SIGPIPE, SIG_IGN);
+    return true;
+}
+
+static void begin(struct family *f)
+{
+    f->hub.program = f->hub_program;
+    f->dispatcher.program = f->dispatcher_program;
+    family_enter(f, PHASE_STARTING);
+    slot_want(&f->hub.slot, family_now(f));
+    for (unsigned i = 0; i < f->memory->shards; i++) {
+        f->shard[i].program = f->shard_program;
+        slot_want(&f->shard[i].slot, family_now(f));
+    }
+}
+
+/* The programs that run are in the table; what is on disk may be newer already. */
+static bool go_on(struct family *f, const struct resume *table, const char **reason_r)
+{
+    f->hub_program.name = f->hub.program.name = "shardcap-hub";
+    f->dispatcher_program.name = f->dispatcher.program.name = "shardcap-dispatcher";
+    f->shard_program.name = "shardcap-shard";
+    for (unsigned i = 0; i < f->memory->shards; i++)
+        f->shard[i].program.name = "shardcap-shard";
+    *reason_r = "cannot go on as the new program: out of memory or file descriptors";
+    if (spawn_open_self(&f->self_program) != SC_OK || resume_children(f, table) != SC_OK)
+        return false;
+    *reason_r = NULL;
+    return true;
+}
+
+int supervisor_run(const struct supervisor_setup *setup, const char **reason_r)
 {
     static struct family f; /* large, and the reason outlives the call */
-    f = (struct family){.config = config,
-                        .memory = memory,
-                        .fds = fds,
-                        .terminal = terminal,
-                        .clock = clock_system(),
-                        .on_message = messages_take,
-                        .on_exit = deaths_reap,
-                        .watchdog_ns = notify_watchdog_ns()};
+    prepare(&f, setup);
     *reason_r = NULL;
-    if (starting_open_programs(&f, reason_r) != SC_OK)
+    if ((!setup->table && starting_open_programs(&f, reason_r) != SC_OK) || !start_loop(&f, reason_r))
         return EXIT_FAILED;
-    init_child(&f, &f.hub, CHILD_HUB, 0);
-    init_child(&f, &f.dispatcher, CHILD_DISPATCHER, 0);
-    for (unsigned i = 0; i < memory->shards; i++)
-        init_child(&f, &f.shard[i], CHILD_SHARD, i);
-    f.loop = evloop_new();
-    f.timer = f.loop ? evloop_timer(f.loop, on_tick, &f) : NULL;
-    if (!f.timer || !listen_to_signals(&f)) {
-        *reason_r = "cannot start the event loop: out of memory or file descriptors";
+    if (!setup->table)
+        begin(&f);
+    else if (!go_on(&f, setup->table, reason_r))
         return EXIT_FAILED;
-    }
-    if (fds->attach >= 0 && external_listen(&f) != SC_OK) {
-        *reason_r = "cannot listen for shards: out of memory";
-        return EXIT_FAILED;
-    }
-    signal(SIGPIPE, SIG_IGN);
     release_signals();
-    family_enter(&f, PHASE_STARTING);
-    slot_want(&f.hub.slot, family_now(&f));
-    for (unsigned i = 0; i < memory->shards; i++)
-        slot_want(&f.shard[i].slot, family_now(&f));
     evloop_timer_set(f.timer, 0);
     evloop_run(f.loop);
     gauges_set(&f);

@@ -6,6 +6,7 @@
 #define SUPERVISOR_SUPERVISOR_H
 
 #include "dispatcher/supervisor/memory.h"
+#include "dispatcher/supervisor/resume.h"
 #include "dispatcher/supervisor/settings.h"
 #include "dispatcher/supervisor/terminal.h"
 
@@ -13,10 +14,19 @@
  */
 void supervisor_hold_signals(void);
 
+/* All stays the caller's. */
+struct supervisor_setup {
+    const struct config *config;
+    struct memory *memory;
+    const struct settings_fds *fds;
+    struct terminal *terminal;
+    struct mono started;        /* of the run, for the next program */
+    const struct resume *table; /* NULL, or what the program before this one left: its children run */
+};
+
 /* Runs until everything has ended. Signals SIGTERM, SIGINT and SIGHUP stop it: the first with the grace of sigtermwait,
- * a second at once. All arguments stay the caller's. Returns the exit status of the family; *reason_r is then a line
- * that says why it is not 0 (static storage), or NULL. */
-int supervisor_run(const struct config *config, const struct memory *memory, const struct settings_fds *fds,
-                   struct terminal *terminal, const char **reason_r);
+ * a second at once. Returns the exit status of the family; *reason_r is then a line that says why it is not 0 (static
+ * storage), or NULL. */
+int supervisor_run(const struct supervisor_setup *setup, const char **reason_r);
 
 #endif

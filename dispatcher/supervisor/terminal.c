@@ -77,6 +77,11 @@ struct terminal *terminal_new(int fd, const struct config *config, const char *u
     return t;
 }
 
+void terminal_began(struct terminal *t, struct mono start)
+{
+    t->start = start;
+}
+
 void terminal_free(struct terminal *t)
 {
     if (!t)

@@ -15,6 +15,8 @@ struct terminal;
 
 /* fd is where messages go (stderr); not a terminal: no status line. Cannot return NULL. url may be "". */
 struct terminal *terminal_new(int fd, const struct config *config, const char *url);
+/* When the run began, if that was in a program before this one. */
+void terminal_began(struct terminal *t, struct mono start);
 /* Wipes the status line. NULL is fine. */
 void terminal_free(struct terminal *t);
 

@@ -7,13 +7,16 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dispatcher/supervisor/commands.h"
 #include "dispatcher/supervisor/rollout.h"
+#include "shared/shm.h"
 
 #define SHARDS 3
 
@@ -87,8 +90,16 @@ static int told(int end)
 static const char *run(const char *line)
 {
     static char answer[PROTO_TEXT];
-    commands_run(&f, line, answer);
+    (void)commands_run(&f, line, 1, answer);
     return answer;
+}
+
+/* What `restart all` puts on the list once the programs on disk are known to fit. */
+static void restart_all(void)
+{
+    for (unsigned i = 0; i < SHARDS; i++)
+        rollout_add(&f, &f.shard[i], PROTO_LEAVE);
+    rollout_add(&f, &f.hub, PROTO_LEAVE);
 }
 
 static void be_replaced(struct child *c)
@@ -102,7 +113,7 @@ static void be_replaced(struct child *c)
 static void test_all_one_after_the_other(void **state)
 {
     (void)state;
-    assert_string_equal(run("restart all"), "ok restarting 4 processes");
+    restart_all();
     assert_int_equal(told(ends[0]), 0);
     for (unsigned i = 0; i < SHARDS + 1; i++) {
         struct child *c = i < SHARDS ? &f.shard[i] : &f.hub;
@@ -122,7 +133,7 @@ static void test_all_one_after_the_other(void **state)
 static void test_a_successor_that_does_not_come_up_stops_the_rest(void **state)
 {
     (void)state;
-    (void)run("restart all");
+    restart_all();
     pass(NS_PER_SEC);
     assert_int_equal(told(ends[0]), PROTO_LEAVE);
     for (int i = 0; i < 20; i++) {
@@ -167,6 +178,82 @@ static void test_names_and_drains(void **state)
     assert_string_equal(run("restart hub"), "ok restarting hub generation=1");
 }
 
+static struct shard_page counts;
+static int executed;
+static struct program given;
+
+static int take_program(struct family *family, const struct program *next)
+{
+    (void)family;
+    executed++;
+    given = *next;
+    errno = ENOEXEC;
+    return SC_ESYS;
+}
+
+/* A new program, and one that begins with an empty arena, only after the old one has published everything. */
+static void test_programs_and_arenas(void **state)
+{
+    (void)state;
+    struct child *c = &f.shard[1];
+    memset(&counts, 0, sizeof(counts));
+    memory.shard[1] = &counts;
+    memory.arena[1] = shm_create("arena", 4096);
+    config.shards = SHARDS;
+    config.maxheap = 64 << 20;
+    struct stat before, after;
+    assert_int_equal(fstat(memory.arena[1], &before), 0);
+    c->program = (struct program){"old", 100};
+    rollout_add_entry(
+        &f, &(struct rollout_entry){.child = c, .how = PROTO_DRAIN, .program = {"new", 200}, .new_arena = true});
+    pass(NS_PER_SEC);
+    assert_int_equal(told(ends[1]), PROTO_DRAIN);
+    counter_set(&counts.c.consumed, 10);
+    counter_set(&counts.c.published, 9);
+    rollout_left(&f, c, true); /* somebody's SIGTERM: it said 0 and has left a packet */
+    assert_int_equal(c->program.fd, 100);
+    be_replaced(c);
+    pass(NS_PER_SEC);
+    assert_int_equal(told(ends[1]), PROTO_DRAIN); /* again */
+    counter_set(&counts.c.published, 10);
+    rollout_left(&f, c, false); /* killed at the last moment: who knows */
+    assert_int_equal(c->program.fd, 100);
+    be_replaced(c);
+    pass(NS_PER_SEC);
+    assert_int_equal(told(ends[1]), PROTO_DRAIN);
+    assert_int_equal(fstat(memory.arena[1], &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+    rollout_left(&f, c, true);
+    assert_int_equal(c->program.fd, 200);
+    assert_int_equal(fstat(memory.arena[1], &after), 0);
+    assert_int_not_equal(before.st_ino, after.st_ino);
+    be_replaced(c);
+    pass(NS_PER_SEC);
+    assert_false(rollout_busy(&f));
+    close(memory.arena[1]);
+}
+
+static void test_the_supervisor_takes_its_turn(void **state)
+{
+    (void)state;
+    executed = 0;
+    f.exec_self = take_program;
+    rollout_add(&f, &f.shard[0], PROTO_LEAVE);
+    rollout_add_entry(&f, &(struct rollout_entry){.program = {"self", 300}});
+    rollout_add(&f, &f.dispatcher, PROTO_LEAVE);
+    pass(NS_PER_SEC);
+    assert_int_equal(told(ends[0]), PROTO_LEAVE);
+    pass(NS_PER_SEC);
+    assert_int_equal(executed, 0);
+    be_replaced(&f.shard[0]);
+    pass(40 * NS_PER_MS);
+    assert_int_equal(executed, 1);
+    assert_int_equal(given.fd, 300);
+    pass(NS_PER_SEC); /* it failed: the old one goes on */
+    assert_int_equal(executed, 1);
+    assert_int_equal(told(ends[SHARDS + 1]), PROTO_LEAVE);
+}
+
 static void test_what_is_refused(void **state)
 {
     static const char *const usage[] = {
@@ -189,7 +276,7 @@ static void test_what_is_refused(void **state)
 static void test_the_end_forgets_the_rest(void **state)
 {
     (void)state;
-    (void)run("restart all");
+    restart_all();
     pass(NS_PER_SEC);
     f.phase = PHASE_DRAINING;
     pass(NS_PER_SEC);
@@ -214,6 +301,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_successor_that_does_not_come_up_stops_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_that_is_starting_is_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_and_drains, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_programs_and_arenas, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_supervisor_takes_its_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_end_forgets_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drain_is_the_end_with_grace, setup, teardown),
