@@ -310,10 +310,10 @@ static void what_is_no_flag(void **state)
 static void flags_of_later_times_are_unknown(void **state)
 {
     (void)state;
-    static const char *const later[] = {"-dispatchers=1", "-cpus=0", "-dedup"};
+    static const char *const later[] = {"-dispatchers=1", "-cpus=0"};
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
         assert_refused(PARSE(later[i]), "unknown flag");
-    assert_good(PARSE_ENV(ENV("SHARDCAP_DEDUP=nonsense", "SHARDCAP_CPUS=x"), "-check"));
+    assert_good(PARSE_ENV(ENV("SHARDCAP_DISPATCHERS=nonsense", "SHARDCAP_CPUS=x"), "-check"));
 }
 
 static void limits_and_disk(void **state)
