@@ -196,7 +196,7 @@ $(BUILD)/other-ring/bin/shardcap-shard: $(BIN)/shardcap-shard
 
 .PHONY: test-programs unit valgrind stress
 ifeq ($(AS_CALLER),)
-test-programs: $(unit_bin) $(stress_bin) $(chaos_bin) $(fuzz_bin) $(BUILD)/tests/bench/bench_send $(other_builds)
+test-programs: $(unit_bin) $(stress_bin) $(chaos_bin) crashpoints $(fuzz_bin) $(BUILD)/tests/bench/bench_send $(other_builds)
 else
 test-programs:
 	+$(AS_CALLER) $(MAKE) --no-print-directory test-programs
@@ -244,8 +244,9 @@ test: deps deps-test ## Install, build and run all tests
 integration: all ## Run the integration tests alone: ONLY=test_read or ONLY=test_read.Read.test_vlan for some
 	@$(RUN_TESTS) integration --only "$(ONLY)"
 
-chaos: all $(chaos_bin) ## kill -9 at every instruction of 20 records
-	@STEP_STRIDE=1 POINT_KILLS=100 PROGRAM_LIMIT=7200 $(RUN_TESTS) chaos
+CHAOS_SECONDS ?= 600
+chaos: all $(chaos_bin) crashpoints ## Kill everything, everywhere, for CHAOS_SECONDS=600 (CHAOS_SEED=n repeats a run)
+	@STEP_STRIDE=1 POINT_KILLS=100 PROGRAM_LIMIT=7200 CHAOS_SECONDS=$(CHAOS_SECONDS) $(RUN_TESTS) -v chaos
 
 guards: ## Plant one violation for each guard and see that it turns red
 	@$(RUN_TESTS) guards

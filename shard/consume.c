@@ -158,6 +158,7 @@ static void on_record(struct consumer *c, const struct taken *t)
         leave_out(c, t, clock);
         return;
     }
+    CRASHPOINT_VALUE("consume.record", t->rec.tcp_seq);
     switch (t->rec.kind) {
     case RING_PACKET:
         on_packet(c, t, clock);
@@ -227,7 +228,6 @@ unsigned consume(struct consumer *c, unsigned most, uint64_t sealed)
             if (c->batch_count == 0)
                 break;
         }
-        CRASHPOINT_VALUE("consume.record", c->batch[c->batch_next].rec.tcp_seq);
         on_record(c, &c->batch[c->batch_next++]);
         CRASHPOINT("consume.applied");
         n++;

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define ORDERS 16
 
@@ -57,7 +56,7 @@ static unsigned draw(unsigned once_in)
         return 0;
     if (atomic_load(&state) == 0) {
         (void)clock_gettime(CLOCK_MONOTONIC, &t);
-        atomic_store(&state, (unsigned long long)t.tv_nsec * 2654435761u + (unsigned)getpid() + 1);
+        atomic_store(&state, (unsigned long long)t.tv_nsec * 2654435761u + 1);
     }
     unsigned long long x = atomic_load(&state);
     x ^= x << 13;

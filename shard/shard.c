@@ -120,6 +120,9 @@ static int attach_ring(struct shard *s, bool adopted)
     if (err != SC_EFORMAT)
         return err;
     err = ring_consumer_attach_end(&s->ring, s->d.ring_map, s->d.ring_bytes, peer, passed, &lost);
+    if (!err && s->verdict == FAULT_RESYNC)
+        log_warn("what stands in the ring has ended this shard twice before it was read: it is left out packets=%llu",
+                 (unsigned long long)lost);
     if (!err)
         skip_to_end(s, lost, s->verdict == FAULT_RESYNC ? CAUSE_POISON : CAUSE_BAD_RECORD);
     return err;

@@ -98,7 +98,7 @@ static void killed_at_each_place(void **state)
         }
         total += kills;
     }
-    print_message("point_kill: %u kills at %zu places\n", total, sizeof(places) / sizeof(*places));
+    print_message("NOTE point_kill: %u kills at %zu places\n", total, sizeof(places) / sizeof(*places));
     free_outcome(&want);
 }
 

@@ -323,9 +323,10 @@ static void killed_at_every_step(void **state)
     p.seen = calloc(PARTS, PART_MAX);
     assert_non_null(p.seen);
     run_proof(&p);
-    print_message("step_kill: %lu steps, %u system calls; stride %lu: %lu kills followed to the end, %lu left what the "
-                  "one before had left; %u packed pieces and %u adoption stepped through\n",
-                  p.steps, p.syscalls, p.stride, p.tried, p.same, p.packed, p.adoptions);
+    print_message(
+        "NOTE step_kill: %lu steps, %u system calls; stride %lu: %lu kills followed to the end, %lu left what the "
+        "one before had left; %u packed pieces and %u adoption stepped through\n",
+        p.steps, p.syscalls, p.stride, p.tried, p.same, p.packed, p.adoptions);
     assert_true(p.tried > 0);
     assert_int_equal(p.record, WORKLOAD_RECORDS);
     assert_true(p.adoptions == 1 && p.packed > 2 && p.syscalls > 10);

@@ -4,7 +4,8 @@
     run_tests.py [--build DIR] [--only NAME] [--jobs N] unit|valgrind|stress|fuzz|chaos|integration|guards ...
 
 Every program and every test has a time limit. The output of what failed is printed in full; skips are listed by
-reason; the last line is `N passed, N failed, N skipped`. Exit 1 if anything failed or if nothing ran.
+reason; a line of output that begins with NOTE is shown; the last line is `N passed, N failed, N skipped`. Exit 1 if
+anything failed or if nothing ran.
 Python's standard library only.
 """
 import argparse
@@ -25,7 +26,7 @@ import need
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PROGRAM_TIMEOUT = int(os.environ.get("PROGRAM_LIMIT") or 300)
-FILE_TIMEOUT = 1600
+FILE_TIMEOUT = 1600 + 3 * int(float(os.environ.get("CHAOS_SECONDS") or 0))
 TEST_TIMEOUT = 120
 
 Outcome = collections.namedtuple("Outcome", "name outcome text seconds", defaults=("", 0.0))
@@ -64,6 +65,10 @@ NOT_UNDER_VALGRIND = {  # unit programs
     "test_sandbox": "not under valgrind: it makes system calls of its own in the name of a process behind a filter",
 }
 
+def notes(name, output):
+    return [Outcome(name, "note", text) for text in re.findall(r"^NOTE (.*)$", output, re.M)]
+
+
 CMOCKA = re.compile(r"^\[\s+(OK|FAILED|SKIPPED|ERROR)\s+\] (\w+)\s*$", re.M)
 
 
@@ -91,7 +96,7 @@ def run_program(path, env, under=()):
         outcomes.append(Outcome(name, "passed"))
     elif len(outcomes) < announced and status == 0:
         outcomes.append(Outcome(name, "failed", f"announced {announced} tests, reported {len(outcomes)}\n{output}"))
-    return [o._replace(seconds=seconds) for o in outcomes]
+    return [o._replace(seconds=seconds) for o in outcomes + notes(name, output)]
 
 
 def run_valgrind(path, env):
@@ -122,7 +127,7 @@ def run_python(path, env, selection):
     elif any(o.outcome == "failed" for o in outcomes) and output.strip():
         outcomes = [o._replace(text=o.text + "\n--- output of the file ---\n" + output[-20000:])
                     if o.outcome == "failed" else o for o in outcomes]
-    return outcomes
+    return outcomes + notes(path.stem, output)
 
 
 def show(title, outcomes, verbose):
@@ -133,6 +138,8 @@ def show(title, outcomes, verbose):
     for o in outcomes:
         if o.outcome == "failed":
             print(f"--- FAILED {o.name}\n{o.text.rstrip()}\n---", flush=True)
+        elif o.outcome == "note":
+            print(f"    {o.text}", flush=True)
         elif verbose:
             print(f"    {o.outcome:<8} {o.seconds:6.2f}  {o.name}")
 
