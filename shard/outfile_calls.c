@@ -178,6 +178,19 @@ static int open_day(struct outfile_calls *c, uint32_t yyyymmdd)
     return 0;
 }
 
+/* Keeps errno. */
+static bool same_file(struct outfile_calls *c, const char *done, const char *name)
+{
+    const struct sysops *s = c->sys;
+    struct stat a, b;
+    int err = errno;
+    bool same = s->fstatat(s->ctx, c->staging, done, &a, AT_SYMLINK_NOFOLLOW) == 0 &&
+                s->fstatat(s->ctx, c->day_fd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
+                a.st_ino == b.st_ino;
+    errno = err;
+    return same;
+}
+
 /* Moves without replacing: 0, or -1 with errno (EEXIST: the name is taken). */
 static int move(struct outfile_calls *c, const char *done, const char *name)
 {
@@ -189,6 +202,10 @@ static int move(struct outfile_calls *c, const char *done, const char *name)
         return -1;
     /* NFS and others know no RENAME_NOREPLACE: a hard link does not replace either */
     if (s->linkat(s->ctx, c->staging, done, c->day_fd, name) == 0) {
+        (void)s->unlinkat(s->ctx, c->staging, done, 0);
+        return 0;
+    }
+    if (errno == EEXIST && same_file(c, done, name)) { /* a predecessor died between the two calls */
         (void)s->unlinkat(s->ctx, c->staging, done, 0);
         return 0;
     }
@@ -217,6 +234,20 @@ static int move_to_free_name(struct outfile_calls *c, uint32_t yyyymmdd, const s
     return -1;
 }
 
+/* Under which suffix a predecessor published it. Nobody else publishes files of this UUID, so it is the last one,
+ * unless two flows with one UUID were renamed at the moment of death: then both are told apart by nobody. */
+static uint32_t last_suffix(struct outfile_calls *c, uint32_t yyyymmdd, const struct uuid *uuid, bool gzip)
+{
+    const struct sysops *s = c->sys;
+    char path[OUTFILE_PATH];
+    struct stat st;
+    uint32_t n = 0;
+    while (n < SUFFIX_MAX && s->fstatat(s->ctx, c->day_fd, strrchr(path_of(path, gzip, yyyymmdd, uuid, n + 1), '/') + 1,
+                                        &st, AT_SYMLINK_NOFOLLOW) == 0)
+        n++;
+    return n;
+}
+
 bool outfile_publish_as(struct outfile_calls *c, uint32_t yyyymmdd, const struct uuid *uuid, bool gzip,
                         const char *name, struct outfile_result *out)
 {
@@ -232,6 +263,7 @@ bool outfile_publish_as(struct outfile_calls *c, uint32_t yyyymmdd, const struct
         int err = errno;
         if (err == ENOENT && s->fstatat(s->ctx, c->staging, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
             out->was_published = true;
+            out->suffix = last_suffix(c, yyyymmdd, uuid, gzip);
             return false;
         }
         close_day(c); /* the directory may have been removed */

@@ -203,8 +203,8 @@ static inline void workload_send(struct rig *r, unsigned i)
     case 19:
         rig_mark(r, RING_END, WORKLOAD_LATE + NS_PER_SEC);
         return;
-    default:
-        workload_packet(r, (uint16_t)(1 + i % 2), WORKLOAD_LATE / NS_PER_MS + i, TCP_ACK, i);
+    default: /* new connections, unnamed */
+        workload_packet(r, (uint16_t)(1 + i % 2), WORKLOAD_LATE / NS_PER_MS + i, i < 18 ? TCP_SYN : TCP_ACK, i);
         return;
     }
 }
