@@ -57,14 +57,18 @@ static bool take(void *ctx, const struct tree_file *f)
 /* One walk for all of them. */
 static int find_uuids(struct search *s, const char *datadir)
 {
+    size_t different = 0;
     qsort(s->words, s->count, sizeof *s->words, by_uuid);
+    for (size_t i = 0; i < s->count; i++)
+        if (i == 0 || strcmp(s->words[i].uuid, s->words[different - 1].uuid) != 0)
+            s->words[different++] = s->words[i];
+    s->count = different;
     if (tree_walk(datadir, take, s) != SC_OK) {
         (void)fprintf(stderr, "shardcapctl: cannot read %s: %s\n", datadir, strerror(errno));
         return SC_ESYS;
     }
     for (size_t i = 0; i < s->count && s->rc == SC_OK; i++) {
-        bool again = i > 0 && strcmp(s->words[i].uuid, s->words[i - 1].uuid) == 0;
-        if (s->words[i].found || again)
+        if (s->words[i].found)
             continue;
         (void)fprintf(stderr, "shardcapctl: %s is no file, nor a UUID below %s; say where with -datadir\n",
                       s->words[i].uuid, datadir);

@@ -274,6 +274,7 @@ class Tree(unittest.TestCase):
         (path,) = self.datadir.rglob(f"{f.uuid}.pcap.gz")
         for word in (f.uuid, path):
             self.assertEqual(self.cat(word), (0, gzip.decompress(path.read_bytes()), ""))
+        self.assertEqual(self.cat(f.uuid, f.uuid, f.uuid), self.cat(f.uuid))
 
     def test_cat_merges_in_the_order_of_time(self):
         # Two flows that overlap, and all forty, named from the last to the first.
