@@ -66,9 +66,9 @@ static int take_value(int argc, char **argv, int *at, const char *name, const ch
 /* One option word at *at. */
 static int take_option(struct args *out, int argc, char **argv, int *at, char error[ARGS_ERROR])
 {
-    const char *name, *value;
-    size_t len;
-    (void)split(argv[*at], &name, &len, &value);
+    const char *name = "", *value = NULL;
+    size_t len = 0;
+    (void)split(argv[*at], &name, &len, &value); /* it is one: that was looked at */
     if (same(name, len, "rundir"))
         return take_value(argc, argv, at, "rundir", "DIR", &out->rundir, error);
     if (same(name, len, "help") || same(name, len, "h")) {

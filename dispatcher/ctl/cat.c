@@ -26,7 +26,7 @@ struct source {
 struct merge {
     struct source *sources; /* count of them, by first packet */
     size_t count, next;     /* next: the first whose turn has not come */
-    struct source **heap;   /* open of them; [0] has the earliest packet */
+    size_t *heap;           /* open of them, as places in sources; [0] has the earliest packet */
     size_t open;
     uint32_t snaplen;
     int linktype;
@@ -41,8 +41,15 @@ static bool complain(const char *text)
 
 /* ---- the heap ---- */
 
-static bool earlier(const struct source *a, const struct source *b)
+/* The source at a place of the heap. */
+static struct source *at(const struct merge *m, size_t i)
 {
+    return &m->sources[m->heap[i]];
+}
+
+static bool earlier(const struct merge *m, size_t i, size_t j)
+{
+    const struct source *a = at(m, i), *b = at(m, j);
     if (a->packet.ts.ns != b->packet.ts.ns)
         return a->packet.ts.ns < b->packet.ts.ns;
     return a->number < b->number;
@@ -50,7 +57,7 @@ static bool earlier(const struct source *a, const struct source *b)
 
 static void swap(struct merge *m, size_t i, size_t j)
 {
-    struct source *other = m->heap[i];
+    size_t other = m->heap[i];
     m->heap[i] = m->heap[j];
     m->heap[j] = other;
 }
@@ -60,7 +67,7 @@ static void sink(struct merge *m, size_t i)
     for (;;) {
         size_t least = i;
         for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < m->open; child++)
-            if (earlier(m->heap[child], m->heap[least]))
+            if (earlier(m, child, least))
                 least = child;
         if (least == i)
             return;
@@ -69,11 +76,11 @@ static void sink(struct merge *m, size_t i)
     }
 }
 
-static void push(struct merge *m, struct source *s)
+static void push(struct merge *m, size_t source)
 {
     size_t i = m->open++;
-    m->heap[i] = s;
-    for (; i > 0 && earlier(m->heap[i], m->heap[(i - 1) / 2]); i = (i - 1) / 2)
+    m->heap[i] = source;
+    for (; i > 0 && earlier(m, i, (i - 1) / 2); i = (i - 1) / 2)
         swap(m, i, (i - 1) / 2);
 }
 
@@ -151,17 +158,16 @@ static bool look_at_all(struct merge *m, const struct named *files)
 static void open_next(struct merge *m)
 {
     char error[CAPFILE_ERROR];
-    while (m->next < m->count && (m->open == 0 || m->sources[m->next].first.ns <= m->heap[0]->packet.ts.ns)) {
-        struct source *s = &m->sources[m->next++];
-        if (s->file) {
-            push(m, s);
-            continue;
-        }
-        s->file = capfile_open(s->path, error);
+    while (m->next < m->count && (m->open == 0 || m->sources[m->next].first.ns <= at(m, 0)->packet.ts.ns)) {
+        size_t i = m->next++;
+        struct source *s = &m->sources[i];
+        bool waits = s->file != NULL; /* with its first packet */
+        if (!waits)
+            s->file = capfile_open(s->path, error);
         if (!s->file)
             m->failed = !complain(error);
-        else if (advance(m, s))
-            push(m, s);
+        else if (waits || advance(m, s))
+            push(m, i);
     }
 }
 
@@ -197,7 +203,7 @@ static bool write_all(struct merge *m)
     if (!write_head(m))
         return false;
     for (open_next(m); m->open > 0; open_next(m)) {
-        struct source *s = m->heap[0];
+        struct source *s = at(m, 0);
         if (!write_packet(&s->packet))
             return false;
         if (!advance(m, s))

@@ -43,13 +43,20 @@ static bool digit(const struct jsontext *t)
     return t->at < t->end && *t->at >= '0' && *t->at <= '9';
 }
 
+/* What may follow a digit in a number, beside digits. */
+static bool of_number(const struct jsontext *t)
+{
+    char c = t->at < t->end ? *t->at : ' ';
+    return c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-';
+}
+
 static bool skip_number(struct jsontext *t)
 {
     if (t->at < t->end && *t->at == '-')
         t->at++;
     if (!digit(t))
         return false;
-    while (digit(t) || (t->at < t->end && memchr(".eE+-", *t->at, 5)))
+    while (digit(t) || of_number(t))
         t->at++;
     return true;
 }

@@ -115,7 +115,7 @@ int tree_walk(const char *datadir, bool (*take)(void *ctx, const struct tree_fil
     }
     w->take = take;
     w->ctx = ctx;
-    memcpy(w->file.path, datadir, len);
+    (void)snprintf(w->file.path, sizeof w->file.path, "%.*s", (int)len, datadir);
     (void)take_directory(w, 0);
     free(w);
     return SC_OK;

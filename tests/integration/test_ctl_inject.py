@@ -166,7 +166,8 @@ class FromPcap(unittest.TestCase):
         whole = pcapgen.pcap(self.packets)
         cut = pcapgen.write(self.work / "cut.pcap", whole[:-3])
         cut_gz = pcapgen.write(self.work / "cut.gz", gzip.compress(whole)[:-20])
-        for path in (junk, cut, cut_gz, "/nonexistent"):
+        no_trailer = pcapgen.write(self.work / "no_trailer.gz", gzip.compress(whole)[:-4])
+        for path in (junk, cut, cut_gz, no_trailer, "/nonexistent"):
             code, out, err = ctl("inject", "-dry-run", "-from-pcap", path)
             self.assertEqual(code, 1, path)
             self.assertIn(str(path), err)
