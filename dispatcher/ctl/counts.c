@@ -1,23 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A walk over the JSON that our own programs write, and no more: jansson is the wire format's (shared/flowevent.c).
- * Failure policy: what does not parse to its last byte, and a number that is missing, is an error by name. */
+ * Failure policy: what is not JSON to its last byte, and a number that is missing, is an error by name. */
 #include "dispatcher/ctl/counts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX 8
-#define NAME_MAX_LEN 32
-#define NUMBER_MAX_LEN 40
+#include "dispatcher/ctl/jsontext.h"
 
-struct walk {
-    const char *p, *end;
-    struct counts *out;
-    uint32_t seen; /* bit = index into fields */
-    unsigned depth;
-    char name[DEPTH_MAX][NAME_MAX_LEN]; /* the keys that lead here; "" inside an array */
-};
+#define NUMBER_MAX_LEN 40
 
 struct field {
     const char *object; /* NULL = top level */
@@ -42,134 +33,65 @@ static const struct field fields[] = {
     FIELD("salvaged", "packets", salvaged_packets, false),
     FIELD(NULL, "removed", removed_files, false),
 };
-#define FIELDS (sizeof fields / sizeof *fields)
 
-static bool is_at(const struct walk *w, const char *object, const char *name)
+static int missing(const char *object, const char *name, char error[COUNTS_ERROR])
 {
-    if (w->depth != (object ? 2u : 1u))
-        return false;
-    return (!object || strcmp(w->name[0], object) == 0) && strcmp(w->name[w->depth - 1], name) == 0;
+    (void)snprintf(error, COUNTS_ERROR, "no number %s%s%s in it: is it of another version?", object ? object : "",
+                   object ? "." : "", name);
+    return SC_EFORMAT;
 }
 
-static void take_number(struct walk *w, const char *text)
+/* One number into its place in out. */
+static int take_field(struct jsontext root, const struct field *f, struct counts *out, char error[COUNTS_ERROR])
 {
-    if (is_at(w, NULL, "started"))
-        w->out->started = strtod(text, NULL);
-    if (is_at(w, NULL, "ended"))
-        w->out->ended = strtod(text, NULL);
-    if (strspn(text, "0123456789") != strlen(text))
-        return;
-    uint64_t n = strtoull(text, NULL, 10);
-    if (w->depth == 2 && strcmp(w->name[0], "drops") == 0)
-        w->out->drops += n;
-    for (size_t i = 0; i < FIELDS; i++) {
-        if (!is_at(w, fields[i].object, fields[i].name))
-            continue;
-        memcpy((char *)w->out + fields[i].offset, &n, sizeof n);
-        w->seen |= 1u << i;
-    }
+    struct jsontext in = root, value;
+    uint64_t n = 0;
+    bool there = (!f->object || jsontext_member(root, f->object, &in)) && jsontext_member(in, f->name, &value) &&
+                 jsontext_u64(value, &n);
+    if (!there && !f->optional)
+        return missing(f->object, f->name, error);
+    memcpy((char *)out + f->offset, &n, sizeof n);
+    return SC_OK;
 }
 
-/* ---- JSON ---- */
-
-static char peek(struct walk *w)
+static uint64_t sum_of_drops(struct jsontext root)
 {
-    while (w->p < w->end && (*w->p == ' ' || *w->p == '\n' || *w->p == '\t' || *w->p == '\r'))
-        w->p++;
-    return w->p < w->end ? *w->p : '\0';
+    struct jsontext drops, value;
+    uint64_t sum = 0, n;
+    if (jsontext_member(root, "drops", &drops))
+        while (jsontext_next(&drops, NULL, &value))
+            if (jsontext_u64(value, &n))
+                sum += n;
+    return sum;
 }
 
-static bool take(struct walk *w, char c)
+/* Unix seconds with a fraction; 0 if there are none. */
+static double seconds_of(struct jsontext root, const char *name)
 {
-    if (peek(w) != c)
-        return false;
-    w->p++;
-    return true;
-}
-
-/* Copies at most size - 1 bytes; escapes stay as they are: none of our keys has one. */
-static bool string(struct walk *w, char *out, size_t size)
-{
-    size_t n = 0;
-    if (!take(w, '"'))
-        return false;
-    for (; w->p < w->end && *w->p != '"'; w->p++) {
-        if (*w->p == '\\' && w->p + 1 < w->end)
-            w->p++;
-        if (n + 1 < size)
-            out[n++] = *w->p;
-    }
-    out[n] = '\0';
-    return w->p < w->end && *w->p++ == '"';
-}
-
-/* A number, true, false or null. */
-static bool word(struct walk *w)
-{
+    struct jsontext value;
     char text[NUMBER_MAX_LEN];
-    size_t n = 0;
-    (void)peek(w);
-    while (w->p < w->end && n + 1 < sizeof text && *w->p && strchr("+-.0123456789aeflnrstu", *w->p))
-        text[n++] = *w->p++;
-    text[n] = '\0';
-    if (n > 0 && text[0] >= '0' && text[0] <= '9')
-        take_number(w, text);
-    return n > 0;
-}
-
-static bool value(struct walk *w);
-
-static bool members(struct walk *w, char close)
-{
-    w->p++;
-    if (take(w, close))
-        return true;
-    if (w->depth == DEPTH_MAX)
-        return false;
-    w->depth++;
-    bool fine = true;
-    do {
-        char *name = w->name[w->depth - 1];
-        name[0] = '\0';
-        if (close == '}')
-            fine = string(w, name, NAME_MAX_LEN) && take(w, ':');
-        fine = fine && value(w); /* NOLINT(misc-no-recursion): DEPTH_MAX */
-    } while (fine && take(w, ','));
-    w->depth--;
-    return fine && take(w, close);
-}
-
-static bool value(struct walk *w)
-{
-    char ignored[2];
-    switch (peek(w)) {
-    case '{':
-        return members(w, '}');
-    case '[':
-        return members(w, ']');
-    case '"':
-        return string(w, ignored, sizeof ignored);
-    default:
-        return word(w);
-    }
+    if (!jsontext_member(root, name, &value) || (size_t)(value.end - value.at) >= sizeof text)
+        return 0;
+    (void)snprintf(text, sizeof text, "%.*s", (int)(value.end - value.at), value.at);
+    return strtod(text, NULL);
 }
 
 int counts_parse(const char *json, size_t len, struct counts *out, char error[COUNTS_ERROR])
 {
-    struct walk w = {.p = json, .end = json + len, .out = out};
+    struct jsontext root;
     memset(out, 0, sizeof *out);
-    if (peek(&w) != '{' || !value(&w) || peek(&w) != '\0') {
+    if (jsontext_open(&root, json, len) != SC_OK || *root.at != '{') {
         (void)snprintf(error, COUNTS_ERROR, "it is not the JSON that shardcap writes");
         return SC_EFORMAT;
     }
-    for (size_t i = 0; i < FIELDS; i++) {
-        const struct field *f = &fields[i];
-        if (w.seen & 1u << i || f->optional)
-            continue;
-        (void)snprintf(error, COUNTS_ERROR, "no number %s%s%s in it: is it of another version?",
-                       f->object ? f->object : "", f->object ? "." : "", f->name);
-        return SC_EFORMAT;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        int err = take_field(root, &fields[i], out, error);
+        if (err)
+            return err;
     }
+    out->drops = sum_of_drops(root);
+    out->started = seconds_of(root, "started");
+    out->ended = seconds_of(root, "ended");
     if (out->started <= 0) {
         (void)snprintf(error, COUNTS_ERROR, "no time `started` in it: is it of another version?");
         return SC_EFORMAT;
