@@ -36,7 +36,8 @@ class Live(unittest.TestCase):
         work = family.workdir(self)
         events = eventserver.EventServer(self, work / "e.sock")
         # 20 named flows at once, more of them than -maxflows lets in, and some that no event names.
-        run = family.Family(self, "-interface=veth0", "-shards=2", f"-tcpinfo.eventsocket={events.path}", "-flowtimeout=200ms",
+        run = family.Family(self, "-interface=veth0", "-shards=2", "-uuid.source=eventsocket",
+                            f"-tcpinfo.eventsocket={events.path}", "-flowtimeout=200ms",
                             "-uuidwaitduration=300ms", "-captureduration=400ms", "-maxflows=12", "-syncinterval=50ms",
                             namespace=a.name, work=work).ready()
         run.until(lambda: events.accepted, "the hub connects")
