@@ -96,6 +96,8 @@ static void on_replay(struct busfeed_state *st, const struct busfeed_deps *d, co
 {
     st->asked = false;
     if (page->epoch != st->epoch || page->seq > st->next) { /* a new life, or the journal reaches no further back */
+        if (page->epoch == st->epoch)
+            counter_add(&d->c->bus_lost, page->seq - st->next);
         st->epoch = page->epoch;
         st->next = page->seq;
     }

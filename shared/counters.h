@@ -109,6 +109,7 @@ struct shard_counters {
     counter adoptions;
     counter file_errors;      /* failed file calls */
     counter blocks_lost;      /* blocks that did not check at adoption */
+    counter bus_lost;         /* events that the journal no longer held when they were asked for */
     counter reports_left_out; /* of single flows, for those who watch (report.h) */
     /* a predecessor family's files, found in staging at the start */
     counter salvaged_files, salvaged_packets; /* published; in none of the counts above */

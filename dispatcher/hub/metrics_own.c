@@ -277,6 +277,8 @@ static void bus(const struct pages *p, struct text *out)
               OF_SHARD(bus_gaps));
     per_shard(p, out, "shardcap_bus_replayed_events_total", METRIC_COUNTER, "Events taken from replays.",
               OF_SHARD(bus_replayed));
+    per_shard(p, out, "shardcap_bus_lost_events_total", METRIC_COUNTER,
+              "Events that the journal no longer held when the shard asked for them.", OF_SHARD(bus_lost));
     per_shard(p, out, "shardcap_adoptions_total", METRIC_COUNTER, "Arenas taken over from a predecessor.",
               OF_SHARD(adoptions));
     per_shard(p, out, "shardcap_blocks_lost_total", METRIC_COUNTER, "Blocks that did not check at adoption.",

@@ -92,7 +92,9 @@ static void gaps_are_healed(void **state)
     assert_int_equal(l.last, 6);
     feed(&st, &l, 5, 9, 0, false); /* a heartbeat ahead */
     assert_true(busfeed_wants_replay(&st));
+    assert_int_equal(counter_get(&l.c.bus_lost), 0);
     feed(&st, &l, 5, 8, 1, true); /* the journal has lost 7 */
+    assert_int_equal(counter_get(&l.c.bus_lost), 1);
     assert_false(busfeed_wants_replay(&st));
     assert_int_equal(l.count, 7);
     assert_int_equal(counter_get(&l.c.bus_gaps), 2);
