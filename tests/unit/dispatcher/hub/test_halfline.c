@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Lines out of memory that outlives a process: any pieces, and a death before or behind any line or read. A death is
  * played by a second object on the same memory, or on a copy of it that was taken in the middle. */
+#include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -191,6 +194,38 @@ static void killed_inside_a_read(void **state)
     assert_string_equal(got.last, "three");
 }
 
+/* A process that is killed while it waits in the call has said before that it reads. */
+static void a_read_is_announced(void **state)
+{
+    (void)state;
+    int pipe_fd[2], status;
+    uint64_t *shared = mmap(NULL, HALFLINE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(shared != MAP_FAILED);
+    assert_int_equal(pipe(pipe_fd), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct halfline *mine = halfline_open(shared, on_line, on_too_long, NULL);
+        (void)halfline_read(mine, pipe_fd[0]);
+        _exit(0);
+    }
+    bool reading = false;
+    for (int i = 0; i < 5000 && !reading; i++) {
+        (void)poll(NULL, 0, 1);
+        reading = *(volatile uint64_t *)&shared[1] >> 62 & 1;
+    }
+    assert_true(reading);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    struct halfline *next = halfline_open(shared, on_line, on_too_long, NULL);
+    assert_int_equal(write(pipe_fd[1], "one\n", 4), 4);
+    assert_int_equal(halfline_read(next, pipe_fd[0]), 4);
+    assert_string_equal(got.all, "one ");
+    halfline_close(next);
+    (void)munmap(shared, HALFLINE_BYTES);
+    (void)close(pipe_fd[0]);
+    (void)close(pipe_fd[1]);
+}
+
 static void memory_that_does_not_check(void **state)
 {
     (void)state;
@@ -216,6 +251,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(too_long, set_up, tear_down),
         cmocka_unit_test_setup_teardown(killed_while_a_line_is_handed_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(killed_inside_a_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_read_is_announced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_that_does_not_check, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("hub/halfline", tests, NULL, NULL);
