@@ -149,6 +149,13 @@ $(BUILD)/tests/stress/%: $(BUILD)/obj/tests/stress/%.o $(lib_shared)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -Wl,--as-needed $(libs_all) -o $@
 
+# Preloaded into the programs by tests: calls that fail or stall, a wall clock that steps.
+shim := $(BUILD)/tests/shim/shim.so
+$(shim): tests/shim/shim.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared $< -o $@ -ldl
+
 # Chaos programs: a shard in a process that is killed at each instruction, or at each place with a name. The latter is
 # made of the other build, in $(CRASH), whose shard the chaos of whole families uses, too.
 CRASH := $(BUILD)/crash
@@ -196,7 +203,7 @@ $(BUILD)/other-ring/bin/shardcap-shard: $(BIN)/shardcap-shard
 
 .PHONY: test-programs unit valgrind stress
 ifeq ($(AS_CALLER),)
-test-programs: $(unit_bin) $(stress_bin) $(chaos_bin) crashpoints $(fuzz_bin) $(BUILD)/tests/bench/bench_send $(other_builds)
+test-programs: $(unit_bin) $(stress_bin) $(chaos_bin) crashpoints $(fuzz_bin) $(BUILD)/tests/bench/bench_send $(shim) $(other_builds)
 else
 test-programs:
 	+$(AS_CALLER) $(MAKE) --no-print-directory test-programs
