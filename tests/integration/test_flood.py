@@ -3,7 +3,9 @@
 
 Nothing here is timed: the buffers hold all that is sent, however slow the machine is. Rates are `make bench`'s business.
 """
+import os
 import re
+import signal
 import subprocess
 import time
 import unittest
@@ -152,6 +154,46 @@ class Flood(unittest.TestCase):
         self.assertLess(buffered[hot], consumed[hot], "the hot one refuses")
         self.assertEqual(run.stop(timeout=120), 0, run.log)
         self.assertEqual(set(run.summary()["drops"]), {"budget"})
+
+    def test_a_full_ring_costs_its_own_shard_only(self):
+        """One shard is stopped: its ring fills and drops, the other takes every packet, and the dispatcher waits for
+        nobody: the kernel drops none. Each burst fits the ring of the shard that runs, however slow it is."""
+        run = self.start("-maxheap=64MB", "-shards=2", "-ringsize=1MB", "-uuid.source=none", "-uuidwaitduration=20s")
+        self.sent(self.send(1000, 10_000, 100))
+        self.consumed(1000)
+        before = self.per_shard("shardcap_packets_consumed_total")
+        pid = run.children()["shardcap-shard"][0]
+        os.kill(pid, signal.SIGSTOP)
+        self.sent(self.send(1000, 10_000, 100))
+
+        def moved():
+            return [s for s, n in self.per_shard("shardcap_packets_consumed_total").items() if n > before[s]]
+        run.until(moved, "the other one goes on")
+        self.assertEqual(len(moved()), 1, "one stands, one moves")
+        total, other = 2000, moved()[0]
+        stopped, known = 1 - other, set(run.children()["shardcap-shard"])
+        for _ in range(60):
+            shards = set(run.children()["shardcap-shard"])
+            if pid not in shards:  # the supervisor has replaced the one that makes no progress
+                pid = run.until(lambda: next(iter(set(run.children().get("shardcap-shard", [])) - known), 0), "a successor")
+                os.kill(pid, signal.SIGSTOP)
+            known |= shards | {pid}
+            self.sent(self.send(6000, 100_000, 100))
+            total += 6000
+            run.until(lambda: run.metric("shardcap_packets_delivered_total") >= total, "delivered", 120)
+            run.until(lambda: self.per_shard("shardcap_packets_consumed_total")[other] ==
+                      self.per_shard("shardcap_packets_enqueued_total")[other], "the other one takes all", 120)
+            if self.per_shard("shardcap_ring_full_packets_total")[stopped] > 0:
+                break
+        full = self.per_shard("shardcap_ring_full_packets_total")
+        self.assertGreater(full[stopped], 0)
+        self.assertEqual(full[other], 0)
+        for pid in run.children()["shardcap-shard"]:
+            os.kill(pid, signal.SIGCONT)
+        self.assertEqual(run.stop(timeout=120), 0, run.log)
+        summary = run.summary()
+        self.assertEqual(summary["kernel"]["dropped"], 0)
+        self.assertEqual(set(summary["drops"]), {"ring_full", "no_uuid"})
 
     def test_idle_memory_goes_back(self):
         """Above -maxidleram what a flood took is given back to the system."""
