@@ -100,7 +100,7 @@ def main():
         pathlib.Path(out).write_text(json.dumps(
             {"machine": machine_text(), "codecs": codecs, "load_before": before[0], "runs": arguments.runs, "scale": arguments.scale,
              "rows": [row._asdict() for row in rows]}, indent=1) + "\n")
-    return 1 if any(row.measured == "FAILED" for row in rows) or not rows else 0
+    return 1 if any("FAILED" in (row.measured, row.verdict) for row in rows) or not rows else 0
 
 
 if __name__ == "__main__":

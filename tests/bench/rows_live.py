@@ -306,6 +306,9 @@ def killed(m):
 BUDGET, RING = 256e6, 16 << 20
 
 
+FLOOD_RATE = 200_000
+
+
 def flood_once(m, spaces):
     seconds = m.count(6)
     with m.scratch() as scratch:
@@ -314,13 +317,16 @@ def flood_once(m, spaces):
         try:
             packets = 20_000 * seconds
             at_start = most = capture.resident()
+            arrived, began = received(spaces[1]), time.monotonic()
             good = send(m, spaces[0], packets, 20_000)
-            bad = send(m, spaces[0], 200_000 * seconds, 200_000, "syn")
+            bad = send(m, spaces[0], FLOOD_RATE * seconds, FLOOD_RATE, "syn")
             while good.poll() is None or bad.poll() is None:
                 most = max(most, capture.resident())
                 time.sleep(0.1)
+            # By the interface's own counter, over the time in which both were sent.
+            rate = (received(spaces[1]) - arrived) / (time.monotonic() - began) - 20_000
             sent(good)
-            rate = sent(bad)["packets_per_second"]
+            sent(bad)
             _, told = capture.stop()
         except BaseException:
             capture.kill()
@@ -333,6 +339,11 @@ def flood(m):
     with wire() as spaces:
         runs = [flood_once(m, spaces) for _ in range(m.runs)]
     in_files, packets, _, _, told, rate = min(runs, key=lambda r: r[0])
+    if min(r[5] for r in runs) < FLOOD_RATE * 0.9:
+        yield Row("P6", f"SYN flood at {FLOOD_RATE:,}/s from distinct sources beside 1,000 flows with UUIDs", "NOT MEASURED",
+                  "all saved", "FAILED", f"the interface received {min(r[5] for r in runs):,.0f} SYN/s; with them "
+                  f"{in_files:,} of {packets:,} packets of the 1,000 flows were saved")
+        return
     most, at_start = max((r[2], r[3]) for r in runs)
     allowed = BUDGET + RING + at_start  # the capture buffer is mapped and held from the start; the ring fills later
     yield Row("P6", f"SYN flood at {rate:,.0f}/s from distinct sources beside 1,000 flows with UUIDs",
