@@ -168,6 +168,11 @@ static void test_shapes(void **state)
     }
 }
 
+static uint32_t next_random(uint32_t *state)
+{
+    return (*state = *state * 1664525u + 1013904223u) >> 16;
+}
+
 /* Whatever stands in the chain, and wherever the frame ends: what the parser takes is let in. */
 static void test_never_less_than_the_parser_takes(void **state)
 {
@@ -179,16 +184,16 @@ static void test_never_less_than_the_parser_takes(void **state)
     assert_int_equal(filter_builtin(text, sizeof text, LINKTYPE_ETHERNET, NULL, 0, FILTER_EXACT), SC_OK);
     assert_true(compile(DLT_EN10MB, text, &program) > 0);
     for (int i = 0; i < 20000; i++) {
-#define NEXT ((random = random * 1664525u + 1013904223u) >> 16)
-        struct shape s = {.tags = NEXT % 4, .version = 6, .headers = 1 + NEXT % 17};
+        struct shape s = {.tags = next_random(&random) % 4, .version = 6};
+        s.headers = 1 + next_random(&random) % 17;
         for (unsigned j = 0; j + 1 < s.headers; j++)
-            s.next[j] = extension[NEXT % sizeof extension];
+            s.next[j] = extension[next_random(&random) % sizeof extension];
         s.next[s.headers - 1] = 6;
-        s.words = (uint8_t)(NEXT % 3);
+        s.words = (uint8_t)(next_random(&random) % 3);
         uint32_t len = make(frame, &s);
         frame[len - 20 + 12] = 0x50;
-        if (s.headers > 1 && NEXT % 4 == 0)
-            frame[14 + 4 * s.tags + 40 + 1] = (uint8_t)NEXT; /* another length, or something reserved */
+        if (s.headers > 1 && next_random(&random) % 4 == 0)
+            frame[14 + 4 * s.tags + 40 + 1] = (uint8_t)next_random(&random); /* another length, or something reserved */
         struct pcap_pkthdr h = {.caplen = len, .len = len};
         struct frame f;
         if (frame_parse(frame, len, len, LINKTYPE_ETHERNET, &f) != CAUSE_NONE)
