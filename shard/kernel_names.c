@@ -304,7 +304,7 @@ static unsigned ask_due(struct kernel_names *k, unsigned most)
 /* ---- binding ---- */
 
 /* The cookie is known to be this flow's; without the prefix it waits. */
-static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie)
+static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie, enum name_source source)
 {
     const struct flow *f = flow_at(k, idx);
     struct uuid uuid;
@@ -321,8 +321,10 @@ static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie)
     counter_add(&s->c->uuids, 1);
     if (!saver_name(s, idx, &uuid, clock_yyyymmdd((struct wall){f->first_ns}), true, (struct instant){f->last_clock}))
         savers_refused_uuid(s);
-    else
+    else {
+        savers_note_name(s, idx, source, (struct instant){mono_now(k)});
         tell_reset(k, idx, s->flows->priv[idx].reset, (struct wall){f->first_ns}, cookie);
+    }
     reporter_named(s->flows->reporter, &f->key, &uuid, cookie, (struct wall){f->first_ns});
     remember(k, cookie, mono_now(k));
 }
@@ -340,7 +342,7 @@ static void bind_answer(struct kernel_names *k, const struct news *n)
     fs->priv[idx].asking = ASKING_YES; /* if this names nothing, the next question may */
     if (!open_to_names(k, idx) || is_recent(k, n->cookie, mono_now(k)) || (saver_ended_on_wire(f) && !n->closing))
         return;
-    name_flow(k, idx, n->cookie);
+    name_flow(k, idx, n->cookie, NAME_BY_LOOKUP);
 }
 
 /* A destroyed socket. True if nothing is left to wait for. */
@@ -357,7 +359,7 @@ static bool bind_destroyed(struct kernel_names *k, const struct news *n)
     }
     if (found == ARENA_NONE)
         return false;
-    name_flow(k, found, n->cookie);
+    name_flow(k, found, n->cookie, NAME_BY_DESTROY);
     return true;
 }
 
@@ -439,7 +441,7 @@ void kernel_names_prefix(struct kernel_names *k, const struct uuid *shows)
         next = fs->priv[idx].link[LANE_WORK].next; /* a name takes it out of the list */
         uint64_t cookie = fs->priv[idx].cookie;
         if (cookie != 0 && nameless(flow_at(k, idx)))
-            name_flow(k, idx, cookie);
+            name_flow(k, idx, cookie, NAME_BY_LOOKUP); /* or by destroy: that is not known any more */
     }
 }
 

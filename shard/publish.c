@@ -332,6 +332,8 @@ static void on_published(struct publisher *p, const struct outfile_result *r)
     char path[OUTFILE_PATH];
     (void)outfile_path(path, p->config, r->job.yyyymmdd, &r->job.uuid, r->suffix);
     reporter_saved(fs->reporter, &ch.image.key, &r->job.uuid, path, ch.image.packets, bytes);
+    if (!config_reads_files(p->config))
+        sli_add(&fs->c->file_delay, p->clock->mono(p->clock->ctx).ns - ch.image.last_clock);
     (void)flows_empty(fs, &ch);
     CRASHPOINT("publish.counted");
     if (p->on_saved && !r->was_published)

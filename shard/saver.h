@@ -112,6 +112,9 @@ bool saver_name_by_hash(struct savers *s, uint32_t idx);
  * kept, for they belong to a first packet; and those of a process that died are not known (the kernel can be asked). */
 bool saver_name_again(struct savers *s, uint32_t idx, uint64_t hash, struct instant now);
 
+/* For the record: flow idx got its name at `now`. */
+void savers_note_name(struct savers *s, uint32_t idx, enum name_source source, struct instant now);
+
 /* Counts a UUID for which there was no memory. */
 void savers_refused_uuid(struct savers *s);
 

@@ -45,6 +45,11 @@ static bool near(uint32_t a, uint32_t b)
     return d >= -1 && d <= 1;
 }
 
+void savers_note_name(struct savers *s, uint32_t idx, enum name_source source, struct instant now)
+{
+    sli_add(&s->c->uuid_delay[source], now.ns - arena_flow(s->flows->arena, idx)->first_clock);
+}
+
 static bool set_name(struct savers *s, uint32_t idx, const struct flow_name *name, struct instant now)
 {
     struct flows *fs = s->flows;
@@ -111,7 +116,10 @@ bool saver_name_again(struct savers *s, uint32_t idx, uint64_t hash, struct inst
         again = true; /* the last one is the newest */
     if (!again || f->name != ARENA_NONE || f->wire & (FLOW_WIRE_SYN | FLOW_WIRE_SYNACK))
         return false;
-    return saver_name(s, idx, &kept.uuid, kept.yyyymmdd, true, now);
+    if (!saver_name(s, idx, &kept.uuid, kept.yyyymmdd, true, now))
+        return false;
+    savers_note_name(s, idx, NAME_BY_EVENT, now);
+    return true;
 }
 
 bool saver_wait_over(struct savers *s, uint32_t idx, enum saver_state state)
@@ -119,6 +127,7 @@ bool saver_wait_over(struct savers *s, uint32_t idx, enum saver_state state)
     const struct flow *f = arena_flow(s->flows->arena, idx);
     if (may_be_named_by_hash(s, f) && saver_name_by_hash(s, idx))
         return true;
+    counter_add(&s->c->nameless, f->wire & FLOW_WIRE_HANDSHAKE ? 1 : 0);
     struct arena_change ch = flows_change(s->flows, idx);
     flows_count(s->flows, &ch, ARENA_COUNTER(drops) + CAUSE_NO_UUID, f->packets);
     flows_count(s->flows, &ch, ARENA_COUNTER(missed_packets) + state, f->packets);
@@ -134,5 +143,8 @@ bool saver_name_by_hash(struct savers *s, uint32_t idx)
     struct flow_name name = {.hashed = 1, .yyyymmdd = clock_yyyymmdd((struct wall){f->first_ns})};
     if (hash_name(s, f, &name.uuid) != SC_OK)
         return false;
-    return set_name(s, idx, &name, (struct instant){f->last_clock});
+    if (!set_name(s, idx, &name, (struct instant){f->last_clock}))
+        return false;
+    savers_note_name(s, idx, NAME_BY_HASH, (struct instant){arena_state(s->flows->arena)->clock_ns});
+    return true;
 }

@@ -79,6 +79,14 @@ static void apply_to_live(struct intake *in, const struct claim *cl, uint32_t id
     saver_touch(in->savers, idx, now);
 }
 
+/* Live, records lag behind the clock. */
+static void note_name(const struct intake *in, uint32_t idx, struct instant now)
+{
+    bool live = !config_reads_files(in->savers->config);
+    int64_t at = live ? in->clock->mono(in->clock->ctx).ns : now.ns;
+    savers_note_name(in->savers, idx, NAME_BY_EVENT, (struct instant){at});
+}
+
 /* wait: a claim that finds no flow waits for one. Only what the deadlines leave at `now` counts: whether an ended
  * generation is published already is a matter of chance. */
 static void apply(struct intake *in, const struct claim *cl, struct instant now, bool wait)
@@ -91,8 +99,10 @@ static void apply(struct intake *in, const struct claim *cl, struct instant now,
         apply_to_live(in, cl, newest, now, wait);
     } else if (target != ARENA_NONE) {
         enum saver_state state = arena_flow(s->flows->arena, target)->saver;
-        if (saver_name(s, target, &cl->uuid, cl->yyyymmdd, cl->date_ok, now))
+        if (saver_name(s, target, &cl->uuid, cl->yyyymmdd, cl->date_ok, now)) {
+            note_name(in, target, now);
             return;
+        }
         missed(in, state, 1);
         savers_refused_uuid(s);
     } else if (wait) {
@@ -169,8 +179,10 @@ bool intake_opened(struct intake *in, uint32_t idx, uint64_t hash, struct instan
     bool syn = f->wire & FLOW_WIRE_SYN;
     if (pending_count(in->pending) == 0 || !pending_take(in->pending, &f->key, hash, now, syn, &cl))
         return false;
-    if (saver_name(in->savers, idx, &cl.uuid, cl.yyyymmdd, cl.date_ok, now))
+    if (saver_name(in->savers, idx, &cl.uuid, cl.yyyymmdd, cl.date_ok, now)) {
+        savers_note_name(in->savers, idx, NAME_BY_EVENT, now);
         return true;
+    }
     missed(in, SAVER_READINGCANDIDATEPACKETS, 1);
     savers_refused_uuid(in->savers);
     return false;

@@ -59,6 +59,9 @@ static void add_shard(struct totals *out, struct shard_totals *one, const struct
     out->flows_saved += counter_get(&c->flows_saved);
     out->flows_live += counter_get(&c->flows_live);
     out->flows_unnamed += counter_get(&c->flows_unnamed);
+    for (int i = 0; i < NAME_SOURCE_COUNT; i++)
+        out->flows_named += sli_count(&c->uuid_delay[i]);
+    out->flows_nameless += counter_get(&c->nameless);
     out->files += counter_get(&c->files);
     out->file_bytes += counter_get(&c->file_bytes);
     out->salvaged_files += counter_get(&c->salvaged_files);

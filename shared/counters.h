@@ -12,6 +12,7 @@
 #include "shared/flowevent.h"
 #include "shared/resetboard.h"
 #include "shared/ring.h"
+#include "shared/sli.h"
 
 #define COUNTERS_LAYOUT 3
 #define SHARDS_MAX 64
@@ -89,9 +90,12 @@ struct shard_counters {
     counter saver_states[SAVER_STATE_COUNT]; /* gauge */
     counter missed_packets[SAVER_STATE_COUNT];
     counter missed_uuids[SAVER_STATE_COUNT];
-    counter saver_skipped; /* packets and UUIDs refused for want of memory */
-    counter ignored;       /* packets and UUIDs refused by maxflows */
-    counter uuids;         /* UUID events taken */
+    counter saver_skipped;                    /* packets and UUIDs refused for want of memory */
+    counter ignored;                          /* packets and UUIDs refused by maxflows */
+    counter uuids;                            /* UUID events taken */
+    struct sli uuid_delay[NAME_SOURCE_COUNT]; /* first packet to UUID */
+    struct sli file_delay;                    /* last packet to published file; live only */
+    counter nameless; /* flows that were given up without a name after their handshake was finished */
     counter savers_collected;
     counter savers_active;          /* gauge: current generation after a GC */
     counter flows_live;             /* gauge: flows in the table */
@@ -258,6 +262,7 @@ struct totals {
     uint64_t salvaged_files, salvaged_packets, removed_files;
     uint64_t disk_free, disk_total, disk_used; /* not sums: what the first shard says */
     uint64_t disk_paused;                      /* shards that take no new flow for want of disk */
+    uint64_t flows_named, flows_nameless; /* of those with a finished handshake: got a UUID, were given up without */
     uint64_t budget_used, budget_limit;
 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "dispatcher/hub/metrics_text.h"
+#include "shared/nameless.h"
 
 #define OF_SHARD(field) offsetof(struct shard_counters, field)
 
@@ -285,6 +286,46 @@ static void bus(const struct pages *p, struct text *out)
               OF_SHARD(blocks_lost));
 }
 
+/* One histogram over all shards; labels: NULL or those before le. */
+static void histogram(const struct pages *p, struct text *out, const char *name, const char *labels, size_t offset)
+{
+    char label[96], family[96];
+    const char *comma = labels ? "," : "";
+    uint64_t below = 0;
+    (void)snprintf(family, sizeof family, "%s_bucket", name);
+    for (unsigned i = 0; i <= SLI_BUCKETS; i++) {
+        below += metric_sum(p, offset + offsetof(struct sli, bucket) + i * sizeof(counter));
+        if (i < SLI_BUCKETS)
+            (void)snprintf(label, sizeof label, "%s%sle=\"%g\"", labels ? labels : "", comma, 1e-3 * (double)(1u << i));
+        else
+            (void)snprintf(label, sizeof label, "%s%sle=\"+Inf\"", labels ? labels : "", comma);
+        metric_sample(out, family, label, below);
+    }
+    (void)snprintf(family, sizeof family, "%s_sum", name);
+    metric_sample_real(out, family, labels, (double)metric_sum(p, offset + offsetof(struct sli, sum_ns)) / 1e9);
+    (void)snprintf(family, sizeof family, "%s_count", name);
+    metric_sample(out, family, labels, below);
+}
+
+static void waits(const struct pages *p, const struct totals *t, struct text *out)
+{
+    static const char *const labels[] = {
+#define SOURCE_LABEL(name, label) "source=\"" label "\"",
+        NAME_SOURCE_LIST(SOURCE_LABEL)
+#undef SOURCE_LABEL
+    };
+    metric_family(out, "shardcap_uuid_delay_seconds", METRIC_HISTOGRAM, "From a flow's first packet to its UUID.");
+    for (unsigned i = 0; i < NAME_SOURCE_COUNT; i++)
+        histogram(p, out, "shardcap_uuid_delay_seconds", labels[i], OF_SHARD(uuid_delay) + i * sizeof(struct sli));
+    metric_family(out, "shardcap_file_delay_seconds", METRIC_HISTOGRAM, "From a flow's last packet to its file.");
+    histogram(p, out, "shardcap_file_delay_seconds", NULL, OF_SHARD(file_delay));
+    metric_single(out, "shardcap_flows_nameless_total", METRIC_COUNTER,
+                  "Flows with a finished handshake that were given up without a UUID.", t->flows_nameless);
+    const char *reason = nameless_reason(p->config, t);
+    metric_single(out, "shardcap_most_flows_nameless", METRIC_GAUGE,
+                  reason ? reason : "1 if most flows get no UUID; then this text says why.", reason != NULL);
+}
+
 void metrics_own(const struct pages *pages, struct text *out)
 {
     struct snapshot s;
@@ -295,4 +336,5 @@ void metrics_own(const struct pages *pages, struct text *out)
     flows_and_files(pages, &s.sum, out);
     processes(pages, out);
     bus(pages, out);
+    waits(pages, &s.sum, out);
 }

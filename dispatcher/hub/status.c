@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "shared/nameless.h"
 #include "shared/version.h"
 
 static uint64_t get(const counter *c)
@@ -152,6 +153,9 @@ void status_json(const struct pages *pages, struct text *out)
         text_printf(out, "\"uuid_prefix\":\"%s\",\n", pages->config->kernel_prefix.text);
     processes(pages, out);
     sums(&t, out);
+    const char *reason = nameless_reason(pages->config, &t);
+    if (reason) /* a text of ours, without anything to escape */
+        text_printf(out, "\"nameless\":\"%s\",\n", reason);
     uint64_t bad = 0;
     for (int i = 0; i < FLOWEVENT_BAD_COUNT; i++)
         bad += get(&h->bad_events[i]);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "shared/nameless.h"
 #include "shared/version.h"
 
 static uint64_t percent(uint64_t part, uint64_t whole)
@@ -61,6 +62,9 @@ static void sums(const struct pages *pages, struct text *out)
     text_printf(out, "kernel       received %" PRIu64 "  dropped %" PRIu64 "\n", t.kernel_received, t.kernel_dropped);
     text_printf(out, "flows        live %" PRIu64 " (%" PRIu64 " unnamed)  started %" PRIu64 "  saved %" PRIu64 "\n",
                 t.flows_live, t.flows_unnamed, t.flows_started, t.flows_saved);
+    const char *reason = nameless_reason(pages->config, &t);
+    if (reason)
+        text_printf(out, "  %s\n", reason);
     text_printf(out, "files        %" PRIu64 " (%" PRIu64 " bytes)\n", t.files, t.file_bytes);
     if (t.disk_total > 0)
         text_printf(out, "disk         free %" PRIu64 " of %" PRIu64 " bytes%s\n", t.disk_free, t.disk_total,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "shared/log.h"
+#include "shared/nameless.h"
 
 #define HINT_AFTER_S 10
 #define WIPE "\r\033[K"
@@ -24,6 +25,7 @@ struct terminal {
     bool paths;
     bool drawn; /* the line is on the screen */
     bool hinted;
+    bool named_why; /* why flows have no names */
     const struct config *config;
     const char *url;
     struct mono start;
@@ -135,6 +137,10 @@ static void hint(struct terminal *t)
 void terminal_tick(struct terminal *t, const struct totals *totals, uint64_t memory, struct mono now)
 {
     int64_t seconds = (now.ns - t->start.ns) / NS_PER_SEC;
+    const char *nameless = nameless_reason(t->config, totals);
+    if (nameless && !t->named_why)
+        log_warn("%s", nameless);
+    t->named_why |= nameless != NULL;
     if (!t->status || seconds < 1)
         return;
     if (!t->hinted && totals->delivered > 0)
@@ -143,7 +149,7 @@ void terminal_tick(struct terminal *t, const struct totals *totals, uint64_t mem
         hint(t);
     wipe(t);
     char text[512];
-    terminal_line(text, sizeof(text), totals, memory, seconds, t->url);
+    terminal_line(text, sizeof(text), totals, memory, seconds, nameless ? nameless : t->url);
     snprintf(t->line, sizeof(t->line), MARGINS_OFF "%s" MARGINS_ON, text);
     t->drawn = true;
     redraw(t);

@@ -121,6 +121,47 @@ class Sources(unittest.TestCase):
         self.check_hash_names({n: f for n, f in run.files().items() if n.split("/")[-1][:-8] not in by_kernel}, PREFIX)
         self.assertEqual(set(run.summary()["drops"]), {"no_uuid"})
 
+    def test_most_flows_without_a_name(self):
+        """On a router the kernel knows no sockets: log, page and shardcapctl say why, and what to set."""
+        c = self.forwarded()
+        server = traffic.Server(self, self.a, "10.77.0.1")
+        run = family.Family(self, "-interface=veth0", "-filter.raw=tcp", "-uuidwaitduration=500ms", "-flowtimeout=1s",
+                            namespace=self.b.name).ready()
+        self.scan(c, "10.77.0.1", 50)  # is not to blame
+        run.until(lambda: run.metric("pcap_saver_errors_total") >= 50, "the scan is given up")
+        self.assertEqual(run.metric("shardcap_most_flows_nameless"), 0)
+        for _ in range(12):
+            traffic.fetch(c, "10.77.0.1", server.port, 200)
+        run.until(lambda: run.metric("shardcap_most_flows_nameless") == 1, "the metric says so")
+        self.assertEqual(run.metric("shardcap_flows_nameless_total"), 12)
+        why = r"most flows have no UUID: their sockets are in another namespace, or the traffic is forwarded: set " \
+              r"-uuid.source=hash"
+        self.assertRegex(run.get("/metrics")[1], rf"(?m)^# HELP shardcap_most_flows_nameless {why}")
+        run.until(lambda: run.said(why), "the log says so")
+        status, out, err = family.run("status", f"-rundir={run.work}/run", program="shardcapctl")
+        self.assertEqual(status, 0, err)
+        self.assertRegex(out, why)
+        self.assertEqual(run.stop(), 0, run.log)
+
+    def test_histograms_of_what_users_wait_for(self):
+        run = self.start("-uuidwaitduration=1s")
+        server = traffic.Server(self, self.a, "10.77.0.1")
+        for _ in range(20):
+            traffic.fetch(self.b, "10.77.0.1", server.port, 100)
+        run.until(lambda: run.metric("shardcap_files_total") == 20, "the files are there")
+        named = {s: run.metrics()[f'shardcap_uuid_delay_seconds_count{{source="{s}"}}']
+                 for s in ("lookup", "destroy", "event", "hash")}
+        self.assertEqual(named["lookup"] + named["destroy"], 20)
+        self.assertEqual(named["event"] + named["hash"], 0)
+        metrics = run.metrics()
+        self.assertEqual(metrics["shardcap_file_delay_seconds_count"], 20)
+        self.assertEqual(metrics['shardcap_file_delay_seconds_bucket{le="+Inf"}'], 20)
+        self.assertEqual(metrics['shardcap_file_delay_seconds_bucket{le="1.024"}'], 0)  # GC waits for two ticks of 2 s
+        self.assertGreater(metrics["shardcap_file_delay_seconds_sum"], 20)
+        source = "lookup" if named["lookup"] else "destroy"
+        self.assertEqual(metrics[f'shardcap_uuid_delay_seconds_bucket{{source="{source}",le="131.072"}}'], named[source])
+        self.assertEqual(run.stop(), 0, run.log)
+
     @staticmethod
     def scan(space, address, count):
         """SYNs to closed ports, each answered by RST."""

@@ -125,6 +125,30 @@ static void test_status_line_is_redrawn_in_place(void **state)
     assert_string_equal(seen(), "\r\033[K");
 }
 
+static void test_says_why_flows_have_no_names(void **state)
+{
+    struct totals t = example();
+    (void)state;
+    uint32_t sources = config.uuid_sources;
+    config.uuid_sources = UUID_SOURCE_KERNEL;
+    struct terminal *term = terminal_new(STDERR_FILENO, &config, URL);
+    struct mono start = now_plus_a_bit();
+    terminal_tick(term, &t, 0, after(&start, 2));
+    assert_null(strstr(seen(), "no UUID"));
+    t.flows_nameless = 20;
+    terminal_tick(term, &t, 0, after(&start, 3));
+    const char *text = seen(), *warning = strstr(text, "WARN");
+    assert_non_null(warning);
+    assert_non_null(strstr(warning, "set -uuid.source=hash"));
+    assert_non_null(strstr(text, " MB most flows have no UUID: ")); /* in the line itself */
+    terminal_tick(term, &t, 0, after(&start, 4));
+    text = seen();
+    assert_null(strstr(text, "WARN")); /* once */
+    assert_non_null(strstr(text, "most flows have no UUID: "));
+    terminal_free(term);
+    config.uuid_sources = sources;
+}
+
 static void test_log_lines_do_not_collide(void **state)
 {
     struct totals t = example();
@@ -246,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_line),
         cmocka_unit_test_setup_teardown(test_status_line_is_redrawn_in_place, open_terminal, close_terminal),
+        cmocka_unit_test_setup_teardown(test_says_why_flows_have_no_names, open_terminal, close_terminal),
         cmocka_unit_test_setup_teardown(test_log_lines_do_not_collide, open_terminal, close_terminal),
         cmocka_unit_test_setup_teardown(test_hint_comes_once_and_only_in_silence, open_terminal, close_terminal),
         cmocka_unit_test_setup_teardown(test_a_savefile_needs_no_hint, open_terminal, close_terminal),
