@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shard/cookies.h"
+#include "shard/fifo.h"
 #include "shared/log.h"
 
 #define ASKS_PER_STEP 32u
@@ -15,8 +17,6 @@
 #define NEWS_MAX 65536u
 #define HELD_GAP_NS (50 * NS_PER_MS)
 #define VERDICT_NS NS_PER_SEC /* how long the hub may take at the end */
-#define RECENT_SETS 16384u
-#define RECENT_WAYS 4u
 
 /* Waits between the questions for one flow; the last one repeats. */
 static const int64_t gaps_ns[] = {0, 10 * NS_PER_MS, 100 * NS_PER_MS, 400 * NS_PER_MS, NS_PER_SEC};
@@ -38,18 +38,6 @@ struct news {
     bool destroyed, closing;
 };
 
-/* A growing FIFO of fixed-size elements. */
-struct fifo {
-    uint8_t *bytes;
-    size_t size; /* of one element */
-    uint32_t head, count, cap;
-};
-
-struct recent {
-    uint64_t cookie;
-    int64_t until_ns; /* struct mono */
-};
-
 struct kernel_names {
     struct kernel_names_deps d;
     struct fifo questions[GAPS];
@@ -64,84 +52,40 @@ struct kernel_names {
     struct uuid prefix;   /* empty: not known yet */
     int64_t held_back_ns; /* struct mono: the first name waits for it since; 0 = none does */
     struct log_limit limit;
-    struct recent recent[RECENT_SETS][RECENT_WAYS];
+    struct cookies recent; /* have named a flow */
 };
-
-/* ---- fifo ---- */
-
-static void *fifo_at(const struct fifo *f, uint32_t i)
-{
-    return f->bytes + (size_t)((f->head + i) & (f->cap - 1)) * f->size;
-}
-
-static bool fifo_grow(struct fifo *f)
-{
-    uint32_t cap = f->cap ? f->cap * 2 : 64;
-    uint8_t *bytes = malloc(cap * f->size);
-    if (!bytes)
-        return false;
-    for (uint32_t i = 0; i < f->count; i++)
-        memcpy(bytes + i * f->size, fifo_at(f, i), f->size);
-    free(f->bytes);
-    f->bytes = bytes;
-    f->cap = cap;
-    f->head = 0;
-    return true;
-}
-
-/* False if there is no memory: the element is not in. */
-static bool fifo_put(struct fifo *f, const void *element)
-{
-    if (f->count == f->cap && !fifo_grow(f))
-        return false;
-    memcpy(fifo_at(f, f->count), element, f->size);
-    f->count++;
-    return true;
-}
-
-static void fifo_drop(struct fifo *f)
-{
-    f->head = (f->head + 1) & (f->cap - 1);
-    f->count--;
-}
-
-/* ---- cookies that have named a flow lately ---- */
-
-static struct recent *recent_set(struct kernel_names *k, uint64_t cookie)
-{
-    return k->recent[(cookie * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & (RECENT_SETS - 1)];
-}
-
-static bool is_recent(struct kernel_names *k, uint64_t cookie, int64_t now)
-{
-    const struct recent *set = recent_set(k, cookie);
-    for (unsigned i = 0; i < RECENT_WAYS; i++)
-        if (set[i].cookie == cookie && set[i].until_ns > now)
-            return true;
-    return false;
-}
-
-static void remember(struct kernel_names *k, uint64_t cookie, int64_t now)
-{
-    const struct config *c = k->d.savers->config;
-    struct recent *set = recent_set(k, cookie), *oldest = set;
-    for (unsigned i = 1; i < RECENT_WAYS; i++)
-        if (set[i].until_ns < oldest->until_ns)
-            oldest = &set[i];
-    /* a flow lives for captureduration or until GC after its last packet; then two flow timeouts more */
-    *oldest = (struct recent){cookie, now + c->captureduration_ns + 4 * c->flowtimeout_ns};
-}
-
-/* ---- life ---- */
 
 static int64_t mono_now(const struct kernel_names *k)
 {
     return k->d.clock->mono(k->d.clock->ctx).ns;
 }
 
+static bool is_recent(const struct kernel_names *k, uint64_t cookie)
+{
+    return cookies_known(&k->recent, cookie, mono_now(k));
+}
+
+static void remember(struct kernel_names *k, uint64_t cookie)
+{
+    const struct config *c = k->d.savers->config;
+    /* a flow lives for captureduration or until GC after its last packet; then two flow timeouts more */
+    cookies_remember(&k->recent, cookie, mono_now(k) + c->captureduration_ns + 4 * c->flowtimeout_ns);
+}
+
+/* ---- life ---- */
+
 static const struct flow *flow_at(const struct kernel_names *k, uint32_t idx)
 {
     return arena_flow(k->d.savers->flows->arena, idx);
+}
+
+static void remember_name(void *ctx, uint32_t idx, const struct flow *f)
+{
+    struct kernel_names *k = ctx;
+    uint64_t cookie;
+    (void)idx;
+    if (f->name != ARENA_NONE && uuid_cookie(&arena_name(k->d.savers->flows->arena, f->name)->uuid, &cookie) == SC_OK)
+        remember(k, cookie);
 }
 
 struct kernel_names *kernel_names_new(const struct kernel_names_deps *deps)
@@ -159,6 +103,7 @@ struct kernel_names *kernel_names_new(const struct kernel_names_deps *deps)
     k->tokens_at_ns = mono_now(k);
     k->tokens = ASKS_PER_STEP;
     const struct flows *fs = deps->savers->flows;
+    arena_each(fs->arena, remember_name, k); /* what the bus tells again names nobody else */
     for (uint32_t idx = fs->list[LIST_WAITING].head; idx != ARENA_NONE; idx = fs->priv[idx].link[LANE_WORK].next)
         kernel_names_seen(k, idx, (struct wall){flow_at(k, idx)->first_ns}); /* when a RST came is not known */
     return k;
@@ -169,9 +114,9 @@ void kernel_names_free(struct kernel_names *k)
     if (!k)
         return;
     for (unsigned i = 0; i < GAPS; i++)
-        free(k->questions[i].bytes);
-    free(k->unsettled.bytes);
-    free(k->held.bytes);
+        fifo_free(&k->questions[i]);
+    fifo_free(&k->unsettled);
+    fifo_free(&k->held);
     free(k);
 }
 
@@ -312,7 +257,7 @@ static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie, enu
         k->d.savers->flows->priv[idx].cookie = cookie;
         if (k->held_back_ns == 0)
             k->held_back_ns = mono_now(k);
-        remember(k, cookie, mono_now(k));
+        remember(k, cookie);
         return;
     }
     if (uuid_from_cookie(&uuid, k->prefix.text, cookie) != SC_OK)
@@ -326,7 +271,7 @@ static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie, enu
         tell_reset(k, idx, s->flows->priv[idx].reset, (struct wall){f->first_ns}, cookie);
     }
     reporter_named(s->flows->reporter, &f->key, &uuid, cookie, (struct wall){f->first_ns});
-    remember(k, cookie, mono_now(k));
+    remember(k, cookie);
 }
 
 /* An answer to a question. */
@@ -340,7 +285,7 @@ static void bind_answer(struct kernel_names *k, const struct news *n)
         return;
     const struct flow *f = flow_at(k, idx);
     fs->priv[idx].asking = ASKING_YES; /* if this names nothing, the next question may */
-    if (!open_to_names(k, idx) || is_recent(k, n->cookie, mono_now(k)) || (saver_ended_on_wire(f) && !n->closing))
+    if (!open_to_names(k, idx) || is_recent(k, n->cookie) || (saver_ended_on_wire(f) && !n->closing))
         return;
     name_flow(k, idx, n->cookie, NAME_BY_LOOKUP);
 }
@@ -350,7 +295,7 @@ static bool bind_destroyed(struct kernel_names *k, const struct news *n)
 {
     const struct flows *fs = k->d.savers->flows;
     uint32_t found = ARENA_NONE, idx = flows_find(fs, n->hash, &n->key);
-    if (is_recent(k, n->cookie, mono_now(k)))
+    if (is_recent(k, n->cookie))
         return true;
     for (unsigned i = 0; idx != ARENA_NONE && i < GENERATIONS_LOOKED_AT; i++, idx = fs->priv[idx].older) {
         const struct flow *f = flow_at(k, idx);
@@ -426,7 +371,7 @@ void kernel_names_destroyed(struct kernel_names *k, const struct flowkey *key, u
 
 void kernel_names_known(struct kernel_names *k, uint64_t cookie)
 {
-    remember(k, cookie, mono_now(k));
+    remember(k, cookie);
 }
 
 void kernel_names_prefix(struct kernel_names *k, const struct uuid *shows)

@@ -316,6 +316,31 @@ static unsigned notes(const struct rig *r, struct reset_note out[8])
 }
 
 /* The client's address is the lower one: it is side 0 of the key. */
+/* The bus tells a successor of an end that had its effect in a former life. */
+static void successor_gives_no_cookie_twice(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    answers(0xa, 3, false);
+    captured_until(r, 10);
+    kernel.result = SC_ENOENT;
+    rig_crash(r);
+    rig_start(r);
+    fins(r, 20);
+    handshake(r, 30, 70001);
+    fins(r, 40);
+    destroyed(r, 0xa, 50);
+    captured_until(r, 60);
+    destroyed(r, 0xb, 61);
+    captured_until(r, 200 * MS);
+    finish(r, SEC);
+    assert_int_equal(rig_count_files(r, "data"), 2);
+    assert_true(has_file(r, 0xa) && has_file(r, 0xb));
+    assert_int_equal(rig_sum_drops(r), 0);
+    rig_free(r);
+}
+
 static void hub_is_told_which_side_has_reset(void **state)
 {
     struct rig *r = kernel_rig();
@@ -637,6 +662,7 @@ int main(void)
         cmocka_unit_test(hash_names_what_has_data_both_ways_after_the_wait),
         cmocka_unit_test(flow_that_comes_back_gets_its_name_again),
         cmocka_unit_test(name_does_not_come_back_to_another_connection),
+        cmocka_unit_test(successor_gives_no_cookie_twice),
         cmocka_unit_test(hub_is_told_which_side_has_reset),
         cmocka_unit_test(hub_is_told_the_cookies_of_flows_that_were_reset),
         cmocka_unit_test(hub_is_told_what_is_consumed),
