@@ -76,6 +76,25 @@ class Lookup(unittest.TestCase):
         self.found(cookie(s), *ends)
         self.found(cookie(s), *reversed(ends))
 
+    def test_link_local(self):
+        """Their sockets are bound to an interface, which has to be named."""
+        for namespace, address in ((self.a, "fe80::77:1"), (self.b, "fe80::77:2")):
+            namespace.ip("addr", "add", f"{address}/64", "dev", "veth0", "nodad")
+        index = {n: int(n.inside(socket.if_nametoindex, "veth0")) for n in (self.a, self.b)}
+        listener = self.a.inside(socket.socket, socket.AF_INET6, socket.SOCK_STREAM)
+        self.addCleanup(listener.close)
+        listener.bind(("fe80::77:1", 0, 0, index[self.a]))
+        listener.listen(1)
+        c = self.b.inside(socket.socket, socket.AF_INET6, socket.SOCK_STREAM)
+        self.addCleanup(c.close)
+        c.settimeout(20)
+        c.connect(("fe80::77:1", listener.getsockname()[1], 0, index[self.b]))
+        s = listener.accept()[0]
+        self.addCleanup(s.close)
+        ends = ["[fe80::77:1]:%d" % listener.getsockname()[1], "[%s]:%d" % (c.getsockname()[0].split("%")[0], c.getsockname()[1])]
+        self.found(cookie(s), *ends, args=["-interface", "veth0"])
+        self.assertEqual(self.lookup(*ends, args=["-interface", "lo"])[0], 1)
+
     def test_dual_stack(self):
         s, c = self.connect("::", "10.77.0.1")
         port = s.getsockname()[1]
