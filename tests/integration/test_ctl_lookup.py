@@ -125,12 +125,12 @@ class Lookup(unittest.TestCase):
         self.assertEqual(self.lookup("10.77.0.1:1", "10.77.0.2:1", args=["-interface=none0"])[0], 2)
 
     def test_the_name_that_the_running_shardcap_gives(self):
-        f = family.Family(self, "-interface=veth0", "-uuid.source=kernel", "-flowtimeout=1s", namespace=self.a.name,
-                          work=self.work).ready()
+        f = family.Family(self, "-interface=veth0", "-uuid.source=kernel", "-flowtimeout=1s",
+                          f"-uuid-prefix-file={self.prefix}", namespace=self.a.name, work=self.work).ready()
         s, c = self.connect("10.77.0.1", "10.77.0.1")
         code, out, err = family.run("-rundir", f.rundir, "lookup", "%s:%d" % s.getsockname(), "%s:%d" % c.getsockname(),
                                     program="shardcapctl", wrapper=netns.enter(self.a.name))
-        self.assertEqual(code, 0, err)
+        self.assertEqual((code, out), (0, f"look-up_1_{cookie(s):016X}\n"), err)
         c.close()
         s.close()
         f.until(lambda: f.files(), "the flow's file")

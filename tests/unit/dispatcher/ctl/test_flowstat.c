@@ -78,7 +78,10 @@ static void kinds_of_segments(void **state)
     assert_int_equal(data(1190, 60), FLOWSTAT_OUT_OF_ORDER); /* half of it was there */
     assert_int_equal(data(1150, 100), FLOWSTAT_RETRANSMISSION);
     assert_int_equal(data(900, 100), FLOWSTAT_OUT_OF_ORDER); /* before all that we saw */
-    assert_int_equal(stat.side[0].retransmissions, 4);
+    assert_int_equal(data(1400, 100), FLOWSTAT_NEW);         /* a gap of 50 */
+    assert_int_equal(data(1350, 200), FLOWSTAT_NEW);         /* fills it on its way */
+    assert_int_equal(data(1350, 50), FLOWSTAT_RETRANSMISSION);
+    assert_int_equal(stat.side[0].retransmissions, 5);
     assert_int_equal(stat.side[0].out_of_order, 4);
 }
 
