@@ -10,7 +10,6 @@ import errno
 import os
 import pathlib
 import platform
-import signal
 import struct
 
 CONT, STEP, GETREGS, SETREGS, DETACH, SEIZE, INTERRUPT = 7, 9, 12, 13, 17, 0x4206, 0x4207
