@@ -5,10 +5,12 @@ UUIDs come from a small stand-in for tcp-info's event socket, in its wire form. 
 """
 import collections
 import contextlib
+import datetime
 import http.client
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import statistics
@@ -285,6 +287,48 @@ def killed_once(m, spaces, flows, rate, kill=True):
         return took, packets - told.saved, measure.losses(told), real
 
 
+def times_of(log):
+    """ms from each death of the shard that the supervisor tells of to its successor's READY, by the log's own times."""
+    found, died = [], None
+    for stamp, what in re.findall(r"^(\S+)Z \S+ shardcap (child died|restarted) child=shard\[0\]", log, re.M):
+        now = datetime.datetime.fromisoformat(stamp)
+        if what == "child died":
+            died = now
+        elif died:
+            found.append((now - died).total_seconds() * 1000)
+            died = None
+    return found
+
+
+KILLS = 100
+
+
+def killed_often(m, spaces, rate):
+    """(ms until READY for each of KILLS kills of the only shard, packets lost, how)."""
+    with m.scratch() as scratch:
+        capture = Capture(m, spaces[1], scratch, "-shards=1", "-gzip=auto", flows=FLOWS, announced=False)
+        try:
+            packets = int(rate * KILLS * 0.15)
+            source = send(m, spaces[0], packets, rate)
+            wait_until(lambda: capture.metric(rows_family.CONSUMED) >= FLOWS, "every flow's first packet", capture.child)
+            capture.announce()
+            kills = 0
+            while kills < m.count(KILLS) and source.poll() is None:
+                pid = capture.shard_pid()
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+                wait_until(lambda: len(times_of((capture.scratch / "log").read_text())) >= kills, "the successor",
+                           capture.child, every=0.01)
+            sent(source)
+            _, told = capture.stop()
+        except BaseException:
+            capture.kill()
+            raise
+        if told.delivered != packets and not told.kernel_dropped:
+            raise Unfit(f"{packets} packets sent, {told.delivered} delivered, and no drop in the kernel")
+        return times_of((capture.scratch / "log").read_text()), packets - told.saved, measure.losses(told)
+
+
 def killed(m):
     with wire() as spaces:
         if m.lossless is None:
@@ -301,6 +345,11 @@ def killed(m):
                       f"half of P2; seen through /metrics; worst loss of {m.runs} runs: {worst[2]}; without a kill: "
                       f"{undisturbed[2]}", {"ms": took, "lost": worst[1], "lost_without_kill": undisturbed[1],
                                             "pps": runs[0][3]})
+        took, lost, how = killed_often(m, spaces, m.lossless / 2)
+        yield Row("P12", f"{len(took)} kills in one run at {m.lossless / 2:,.0f} pps, {FLOWS:,} flows: until READY",
+                  f"median {statistics.median(took):.0f} ms, worst {max(took):.0f} ms, {lost:,} packets lost",
+                  "<= 50 ms, 0", verdict(statistics.median(took) <= 50 and lost == 0), f"one run; {how}",
+                  {"ms": statistics.median(took), "worst": max(took), "lost": lost, "kills": len(took)})
 
 
 BUDGET, RING = 256e6, 16 << 20
