@@ -6,8 +6,14 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "shard/busfeed.h"
 
@@ -135,6 +141,68 @@ static void rubbish(void **state)
     assert_false(st.asked);
 }
 
+/* ---- with sockets, at which nobody speaks ---- */
+
+static struct mono time_now;
+
+static struct mono fake_mono(void *ctx)
+{
+    (void)ctx;
+    return time_now;
+}
+
+static int listen_at(const char *path)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    memcpy(a.sun_path, path, strlen(path) + 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    return fd;
+}
+
+/* The next connection: there is one within the time. */
+static void comes(int listener)
+{
+    struct pollfd p = {.fd = listener, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 10000), 1);
+    int fd = accept(listener, NULL, NULL);
+    assert_true(fd >= 0); /* kept open: it is silence, not an end, that is to be noticed */
+}
+
+static void a_silent_hub_is_connected_to_anew(void **state)
+{
+    char dir[] = "/tmp/test_busfeed.XXXXXX", name[64], sub[BUS_PATH], req[BUS_PATH], error[BUS_ERROR];
+    const struct clock clock = {.mono = fake_mono};
+    struct listener l = {0};
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(name, sizeof(name), "%s/bus", dir);
+    assert_int_equal(mkdir(name, 0700), 0);
+    assert_int_equal(bus_shard_path(sub, dir, 0), SC_OK);
+    assert_int_equal(bus_replay_path(req, dir), SC_OK);
+    int on_sub = listen_at(sub), on_req = listen_at(req);
+    struct busfeed_deps d = {.rundir = dir, .slot = 0, .clock = &clock, .c = &l.c, .on_event = on_event, .ctx = &l};
+    struct busfeed *f = busfeed_new(&d, error);
+    assert_non_null(f);
+    comes(on_sub);
+    comes(on_req);
+    for (int i = 0; i < 3; i++) {
+        busfeed_turn(f);
+        time_now.ns += NS_PER_SEC;
+        busfeed_turn(f);
+        comes(on_sub);
+        comes(on_req);
+    }
+    busfeed_free(f);
+    (void)close(on_sub);
+    (void)close(on_req);
+    (void)unlink(sub);
+    (void)unlink(req);
+    (void)rmdir(name);
+    (void)rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +210,7 @@ int main(void)
         cmocka_unit_test(gaps_are_healed),
         cmocka_unit_test(a_new_epoch),
         cmocka_unit_test(rubbish),
+        cmocka_unit_test(a_silent_hub_is_connected_to_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
