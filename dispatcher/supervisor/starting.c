@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See starting.h. Failure policy: what does not start is tried again with growing delays. */
+ * See starting.h. Failure policy: what does not start is tried again with growing delays; before a family has
+ * been complete once, only so often. */
 #include "dispatcher/supervisor/starting.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "shared/log.h"
 
@@ -21,21 +24,26 @@ static void list_of(const struct child *c, struct attach_list *l)
     }
 }
 
-void starting_spawn(struct child *c)
+bool starting_spawn(struct child *c)
 {
     struct family *f = c->family;
     char name[CHILD_NAME];
     pid_t pid = spawn_child(&c->program, &c->sock);
     if (pid < 0) {
-        log_error("cannot start a process child=%s error=%m", child_name(c, name));
+        int why = errno;
+        log_error("cannot start a process child=%s error=%s", child_name(c, name), strerror(why));
         slot_spawn_failed(&c->slot, family_now(f));
-        return;
+        if (c->ever_ready || f->phase > PHASE_OPENING || c->slot.faults < STARTING_TRIES)
+            return true;
+        family_fail(f, EXIT_FAILED, name, strerror(why));
+        return false;
     }
     c->pid = pid;
     c->pidfd = spawn_pidfd(pid);
     if (c->pidfd >= 0)
         c->on_exit = evloop_on_readable(f->loop, c->pidfd, f->on_exit, c);
     starting_attach(c);
+    return true;
 }
 
 void starting_attach(struct child *c)

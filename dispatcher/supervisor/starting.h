@@ -11,7 +11,10 @@ int starting_open_programs(struct family *f, const char **reason_r) SC_MUST_CHEC
 /* The child's process is there, with its socket: hands over what is its own, as a new generation. */
 void starting_attach(struct child *c);
 
-/* Spawns and attaches the child of a slot that is due. What fails is the slot's business: it is tried again later. */
-void starting_spawn(struct child *c);
+/* Spawns and attaches the child of a slot that is due. What fails is the slot's business: it is tried again later.
+ * False when that makes no sense: it has failed STARTING_TRIES times, and this child was never there; the reason is
+ * set. */
+#define STARTING_TRIES 4
+bool starting_spawn(struct child *c);
 
 #endif

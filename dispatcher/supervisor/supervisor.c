@@ -56,8 +56,8 @@ static void tick_slot(struct child *c, struct mono now)
     char name[CHILD_NAME];
     switch (slot_tick(&c->slot, now)) {
     case SLOT_SPAWN:
-        if (turn_of(c->family, c))
-            starting_spawn(c);
+        if (turn_of(c->family, c) && !starting_spawn(c))
+            stopping_give_up(c->family);
         break;
     case SLOT_KILL:
         log_warn("killing a child that does not %s child=%s", c->slot.state == SLOT_LEAVING ? "go" : "get ready",
