@@ -463,7 +463,7 @@ void shard_event(struct shard *s, const struct flowevent *ev, bool replayed)
         if (s->kernel && ev->kind == FLOWEVENT_OPEN && ev->cookie != 0)
             kernel_names_known(s->kernel, (uint64_t)ev->cookie);
         (void)intake_event(&s->intake, ev, replayed && s->adopted);
-    } else if (s->kernel && ev->has_id) {
+    } else if (s->kernel && ev->has_id && ev->dport != 0) { /* without a port it is for the next hub */
         kernel_names_destroyed(s->kernel, &ev->key, (uint64_t)ev->cookie, ev->time);
     }
     set_stage(s, STAGE_IDLE);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/bus.h"
+
 #define BUCKETS 4096u
 #define GRACE_NS NS_PER_SEC /* beyond the wait: a shard held up by its ring tells late */
 
@@ -108,6 +110,32 @@ void aborts_event(struct aborts *a, const struct flowevent *ev)
     }
     *e = (struct end){.before = *bucket, .ev = *ev};
     *bucket = number;
+}
+
+static void recall_page(struct aborts *a, const struct bus_page *page)
+{
+    struct flowevent ev;
+    for (const char *at = page->lines, *end = page->lines + page->lines_len, *stop; at < end; at = stop + 1) {
+        stop = memchr(at, '\n', (size_t)(end - at));
+        if (!stop)
+            return;
+        if (flowevent_parse(at, (size_t)(stop - at), &ev) == FLOWEVENT_GOOD && ev.destroyed && ev.has_id &&
+            ev.dport == 0)
+            aborts_event(a, &ev);
+    }
+}
+
+void aborts_recall(struct aborts *a, const struct journal *j, struct mono now)
+{
+    static char bytes[BUS_PAGE_MAX]; /* once, at the start */
+    struct mono oldest = {now.ns - a->s.wait_ns};
+    struct bus_page page = {.count = 1};
+    for (uint64_t from = 1; page.count > 0; from = page.seq + page.count) {
+        size_t len = journal_page(j, 0, journal_epoch(j), from, oldest, bytes);
+        if (bus_page_parse(bytes, len, &page) != SC_OK)
+            return;
+        recall_page(a, &page);
+    }
 }
 
 /* ---- what fits together ---- */

@@ -12,10 +12,12 @@
  *
  * Failure policy: what cannot be told apart within the wait names nothing and is counted (uuid_ambiguous). An event
  * without any flow is a socket whose packets are not captured. After a note was missed nothing is bound that may be
- * concerned. What is known here dies with the hub; flows it should have named stay without a name. */
+ * concerned. A hub that dies leaves the events in the journal, under the first shard, which does not heed them; its
+ * successor recalls them. */
 #ifndef HUB_ABORTS_H
 #define HUB_ABORTS_H
 
+#include "dispatcher/hub/journal.h"
 #include "shared/clock.h"
 #include "shared/counters.h"
 #include "shared/flowevent.h"
@@ -39,6 +41,9 @@ void aborts_free(struct aborts *a);                          /* NULL is fine */
 
 /* An event of the destroy feed with dport 0. */
 void aborts_event(struct aborts *a, const struct flowevent *ev);
+
+/* Takes what a hub before this one had journalled under the first shard and may not have decided. */
+void aborts_recall(struct aborts *a, const struct journal *j, struct mono now);
 
 /* Reads what the shards have told and decides. To be called a few times a second. */
 void aborts_turn(struct aborts *a, struct wall now);

@@ -121,7 +121,8 @@ static void on_destroyed(void *ctx, const struct flowevent *ev)
 {
     struct hub *h = ctx;
     struct publish_receipt r;
-    if (ev->dport == 0) { /* comes back when it is known whose it was */
+    if (ev->dport == 0) {                      /* comes back when it is known whose it was */
+        publish_to(h->publish, 0, ev, now(h)); /* for the next hub */
         aborts_event(h->aborts, ev);
         return;
     }
@@ -398,6 +399,7 @@ static int open_sockets(struct hub *h)
         h->aborts = aborts_new(&as);
         if (!h->aborts)
             return give_up(h, EXIT_FAILED, "cannot start: out of memory");
+        aborts_recall(h->aborts, h->journal, now(h));
         struct destroyfeed_setup setup = {h->loop,      h->clock, h->destroy_feed, h->prefix.known.text, h->pages.hub,
                                           on_destroyed, h};
         h->destroy_feed = -1;

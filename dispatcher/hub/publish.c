@@ -144,15 +144,19 @@ enum publish_result publish_event(struct publish *p, const struct flowevent *ev,
     return take(p, ev, text, (size_t)n, now, receipt);
 }
 
-void publish_to_all(struct publish *p, const struct flowevent *ev, struct mono now)
+void publish_to(struct publish *p, unsigned shard, const struct flowevent *ev, struct mono now)
 {
     char text[FLOWEVENT_TEXT];
+    uint64_t seq;
     int n = flowevent_format(ev, text, sizeof(text));
-    for (unsigned i = 0; i < p->s.shards && n >= 0; i++) {
-        uint64_t seq;
-        if (journal_append(p->s.journal, i, now, text, (size_t)n, &seq) == SC_OK)
-            add_to_page(p, i, seq, text, (size_t)n);
-    }
+    if (n >= 0 && journal_append(p->s.journal, shard, now, text, (size_t)n, &seq) == SC_OK)
+        add_to_page(p, shard, seq, text, (size_t)n);
+}
+
+void publish_to_all(struct publish *p, const struct flowevent *ev, struct mono now)
+{
+    for (unsigned i = 0; i < p->s.shards; i++)
+        publish_to(p, i, ev, now);
 }
 
 void publish_flush(struct publish *p)

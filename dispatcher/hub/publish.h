@@ -51,7 +51,9 @@ enum publish_result publish_line(struct publish *p, const char *line, size_t len
 enum publish_result publish_event(struct publish *p, const struct flowevent *ev, struct mono now,
                                   struct publish_receipt *receipt);
 
-/* Journals an event of our own for every shard, whatever it is about; nobody else is told. */
+/* Journals an event of our own for that shard, whatever it is about; nobody else is told. */
+void publish_to(struct publish *p, unsigned shard, const struct flowevent *ev, struct mono now);
+/* The same for every shard. */
 void publish_to_all(struct publish *p, const struct flowevent *ev, struct mono now);
 
 /* Counts a line that its source had to refuse before parsing (too long). */

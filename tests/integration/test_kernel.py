@@ -224,6 +224,24 @@ class Kernel(unittest.TestCase):
         named = self.named(run, cookies)
         self.assertEqual(run.summary()["drops"].get("no_uuid", 0), 8 * (20 - len(named)))
 
+    def test_aborts_outlive_the_hub(self):
+        """The hub dies between the end of the sockets and the moment when the shards have told what it needs."""
+        peers = self.peers(60)
+        run = self.start()
+        shards = run.children()["shardcap-shard"]
+        for pid in shards:
+            os.kill(pid, signal.SIGSTOP)
+            self.addCleanup(self.carry_on, pid)
+        cookies = self.connections(60, lambda i: "abort", peers=peers)
+        run.until(lambda: run.metric("shardcap_destroyed_sockets_total") >= 60, "the hub has read their ends")
+        hub = run.children()["shardcap-hub"][0]
+        os.kill(hub, signal.SIGKILL)
+        run.until(lambda: run.children().get("shardcap-hub", [hub]) != [hub], "another hub")
+        for pid in shards:
+            os.kill(pid, signal.SIGCONT)
+        run.until(lambda: run.metric("pcap_demuxer_uuids_total") == 60, "all have their names")
+        self.check(run, cookies)
+
     @staticmethod
     def carry_on(pid):
         try:

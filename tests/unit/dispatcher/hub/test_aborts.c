@@ -268,6 +268,40 @@ static void missed_notes_bind_nothing_before(void **state)
     expect_named(0, 0xb, 5002);
 }
 
+/* What the hub before us had read. */
+static void events_outlive_the_hub(void **state)
+{
+    (void)state;
+    static _Alignas(64) char memory[JOURNAL_BYTES_MIN];
+    memset(memory, 0, sizeof(memory));
+    enum journal_origin origin;
+    struct journal *j = journal_open(memory, sizeof(memory), SHARDS, 7, &origin);
+    assert_non_null(j);
+    struct flowevent ev = {.kind = FLOWEVENT_OPEN, .has_id = true, .destroyed = true, .sport = 443};
+    ev.src.len = ev.dst.len = 4;
+    memcpy(ev.dst.bytes, client, 4);
+    const struct mono now = {100 * NS_PER_SEC};
+    for (unsigned i = 0; i < 3; i++) { /* too old; of another kind; the one */
+        char line[FLOWEVENT_TEXT];
+        uint64_t seq;
+        ev.cookie = 0xa + i;
+        ev.time.ns = T0 + 20 * NS_PER_MS;
+        ev.yyyymmdd = 20231114;
+        ev.dport = i == 1 ? 9 : 0;
+        assert_int_equal(uuid_from_cookie(&ev.uuid, "p", (uint64_t)ev.cookie), SC_OK);
+        int n = flowevent_format(&ev, line, sizeof(line));
+        struct mono at = {i == 0 ? now.ns - WAIT_NS - 1 : now.ns};
+        assert_int_equal(journal_append(j, 0, at, line, (size_t)n, &seq), SC_OK);
+    }
+    aborts_recall(t.aborts, j, now);
+    journal_close(j);
+    reset(1, 5000, client, 10 * NS_PER_MS, 0);
+    settled(30 * NS_PER_MS);
+    turn(40 * NS_PER_MS);
+    assert_int_equal(t.count, 1);
+    expect_named(0, 0xc, 5000);
+}
+
 static void more_than_can_be_looked_at_name_nothing(void **state)
 {
     (void)state;
@@ -305,6 +339,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(others_that_get_their_names_make_it_certain, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cookie_that_has_named_a_flow_names_no_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(missed_notes_bind_nothing_before, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(events_outlive_the_hub, set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_than_can_be_looked_at_name_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(old_ones_make_room, set_up, tear_down),
     };
