@@ -14,6 +14,12 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static void add_waits(const struct sli *s, uint64_t *count, uint64_t *sum_ns)
+{
+    *count += sli_count(s);
+    *sum_ns += counter_get(&s->sum_ns);
+}
+
 void history_read(struct history_sample *out, const struct pages *pages, struct mono now)
 {
     struct totals t;
@@ -31,6 +37,9 @@ void history_read(struct history_sample *out, const struct pages *pages, struct 
         const struct shard_counters *c = &pages->shard[i]->c;
         out->ring_permille = larger(
             out->ring_permille, permille(counter_get(&pages->dispatcher->ring_backlog[i]), pages->config->ringsize));
+        for (int source = 0; source < NAME_SOURCE_COUNT; source++)
+            add_waits(&c->uuid_delay[source], &out->uuids, &out->uuid_ns);
+        add_waits(&c->file_delay, &out->closed, &out->closed_ns);
         out->budget_permille =
             larger(out->budget_permille, permille(counter_get(&c->budget_used), counter_get(&c->budget_limit)));
     }

@@ -151,6 +151,8 @@ static void picture(const struct history *h, struct mono now, const char *title,
     for (int l = 0; l < count; l++) {
         values(s.value[l], h, &plots[l]);
         double last = c.points ? s.value[l][c.points - 1] : 0;
+        for (unsigned i = c.points; plots[l].how == MEAN && isnan(last) && i > 0; i--)
+            last = s.value[l][i - 1]; /* the last that anybody waited for */
         c.line[l] = (struct chart_line){plots[l].name, plots[l].metric,
                                         plots[l].metric ? plots[l].now
                                         : isnan(last)   ? 0

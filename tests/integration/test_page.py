@@ -46,10 +46,10 @@ class Page(unittest.TestCase):
         need("netns")
 
     def setUp(self):
-        self.server, client = netns.pair(self)
+        self.server, self.client = netns.pair(self)
         self.run = family.Family(self, "-interface=veth0", "-shards=2", "-flowtimeout=1s",
                                  namespace=self.server.name).ready()
-        talk(self.server, client, 30)
+        talk(self.server, self.client, 30)
         self.run.until(lambda: self.run.metric("shardcap_files_total") == 30, "30 files")
         self.run.until(lambda: self.run.metric("shardcap_flows") == 0, "rest")
 
@@ -97,6 +97,14 @@ class Page(unittest.TestCase):
 
     def points(self):
         return max(len(re.findall("[ML]", d)) for d in re.findall(r'class="l\d" d="([^"]*)"', self.page()))
+
+    def test_latency_is_drawn_once_there_is_some(self):
+        def drawn():
+            page = self.page()
+            return re.search(r"<span class=\"k0\">first packet to UUID <b>0<", page) is None and \
+                re.search(r"<span class=\"k1\">last packet to file <b>0<", page) is None
+        talk(self.server, self.client, 5)  # after the first sample
+        self.run.until(drawn, "both latencies")
 
     def test_history_outlives_the_hub(self):
         self.run.until(lambda: self.points() >= 2, "two samples")

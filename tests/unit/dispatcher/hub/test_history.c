@@ -95,12 +95,19 @@ static void test_what_a_sample_holds(void **state)
         counter_set(&w->shard[i].c.budget_limit, 1000);
     }
     counter_set(&w->shard[0].c.budget_used, 900);
+    sli_add(&w->shard[0].c.uuid_delay[NAME_BY_LOOKUP], 2 * NS_PER_MS);
+    sli_add(&w->shard[1].c.uuid_delay[NAME_BY_DESTROY], 4 * NS_PER_MS);
+    sli_add(&w->shard[1].c.file_delay, 700 * NS_PER_MS);
     history_read(&s, &w->pages, at(1));
     assert_int_equal(s.delivered, 100);
     assert_int_equal(s.limits, 7);
     assert_int_equal(s.lost, 3);
     assert_int_equal(s.files, 8);
     assert_int_equal(s.flows_live, 10);
+    assert_int_equal(s.uuids, 2);
+    assert_int_equal(s.uuid_ns, 6 * NS_PER_MS);
+    assert_int_equal(s.closed, 1);
+    assert_int_equal(s.closed_ns, 700 * NS_PER_MS);
     assert_int_equal(s.ring_permille, 250);   /* of the fullest, not the sum */
     assert_int_equal(s.budget_permille, 900); /* likewise */
 }
