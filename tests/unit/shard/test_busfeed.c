@@ -161,13 +161,16 @@ static int listen_at(const char *path)
     return fd;
 }
 
-/* The next connection: there is one within the time. */
-static void comes(int listener)
+/* The next connection: there is one within the time. It is answered as a nanomsg peer of that kind would, or nanomsg
+ * would try again by itself; then nothing is said. */
+static void comes(int listener, char protocol)
 {
+    const char header[8] = {0, 'S', 'P', 0, 0, protocol, 0, 0};
     struct pollfd p = {.fd = listener, .events = POLLIN};
     assert_int_equal(poll(&p, 1, 10000), 1);
     int fd = accept(listener, NULL, NULL);
     assert_true(fd >= 0); /* kept open: it is silence, not an end, that is to be noticed */
+    assert_int_equal(write(fd, header, sizeof(header)), sizeof(header));
 }
 
 static void a_silent_hub_is_connected_to_anew(void **state)
@@ -185,14 +188,14 @@ static void a_silent_hub_is_connected_to_anew(void **state)
     struct busfeed_deps d = {.rundir = dir, .slot = 0, .clock = &clock, .c = &l.c, .on_event = on_event, .ctx = &l};
     struct busfeed *f = busfeed_new(&d, error);
     assert_non_null(f);
-    comes(on_sub);
-    comes(on_req);
+    comes(on_sub, 0x20);
+    comes(on_req, 0x31);
     for (int i = 0; i < 3; i++) {
         busfeed_turn(f);
         time_now.ns += NS_PER_SEC;
         busfeed_turn(f);
-        comes(on_sub);
-        comes(on_req);
+        comes(on_sub, 0x20);
+        comes(on_req, 0x31);
     }
     busfeed_free(f);
     (void)close(on_sub);
