@@ -57,7 +57,9 @@ static size_t trimmed_bytes(const struct arena_geometry *g)
 
 static void arena_format(struct arena *a)
 {
-    memset(a->head, 0, sizeof(*a->head)); /* zeros already, unless a predecessor died in here */
+    memset(a->head, 0, sizeof(*a->head)); /* zeros already, unless a predecessor died in here or has damaged it */
+    if (madvise(a->flows, a->g.bytes - a->g.flows_off, MADV_REMOVE) != 0) /* what it had behind the head */
+        memset(a->flows, 0, a->g.flow_limit * sizeof(struct flow));
     a->head->layout = ARENA_LAYOUT;
     a->head->budget = a->budget;
     in_order();
@@ -72,10 +74,12 @@ struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct sh
     if (budget < ARENA_MIN_BUDGET || map_bytes < g.bytes)
         return NULL;
     struct arena_head *head = map;
-    *adopted_r = head->magic != 0;
+    *adopted_r = head->magic == ARENA_MAGIC && head->layout == ARENA_LAYOUT && head->budget == budget;
     *err_r = SC_EVERSION;
-    if (*adopted_r && (head->magic != ARENA_MAGIC || head->layout != ARENA_LAYOUT || head->budget != budget))
-        return NULL;
+    if (head->magic == ARENA_MAGIC && head->layout != ARENA_LAYOUT)
+        return NULL; /* another build's: never ours to clear */
+    if (!*adopted_r && head->magic != 0)
+        log_warn("the head of the arena is damaged: what it holds is lost");
     *err_r = SC_ENOMEM;
     struct arena *a = calloc(1, sizeof(*a));
     if (!a)

@@ -93,9 +93,38 @@ static void test_open_checks_its_arguments(void **state)
     assert_int_equal(err, SC_EINVAL);
     assert_null(arena_open(fx->map, fx->bytes, ARENA_MIN_BUDGET - 1, &fx->counters, &adopted, &err));
     assert_int_equal(err, SC_EINVAL);
-    ((struct arena_head *)(void *)fx->map)->magic = 7;
+    struct arena_head *head = (struct arena_head *)(void *)fx->map;
+    head->magic = ARENA_MAGIC;
+    head->layout = ARENA_LAYOUT + 1;
+    head->budget = BUDGET;
     assert_null(arena_open(fx->map, fx->bytes, BUDGET, &fx->counters, &adopted, &err));
     assert_int_equal(err, SC_EVERSION);
+    assert_int_equal(head->layout, ARENA_LAYOUT + 1);
+}
+
+/* A head that is no build's is begun anew, and nothing old shows in it. */
+static void test_a_damaged_head_is_begun_anew(void **state)
+{
+    struct fixture *fx = *state;
+    for (int word = 0; word < 2; word++) {
+        bool adopted;
+        int err;
+        struct arena *a = open_arena(fx, false);
+        uint32_t idx = new_flow(a, 3000, 1);
+        if (word == 0)
+            a->head->magic = 7;
+        else
+            a->head->budget++;
+        arena_close(a);
+        a = arena_open(fx->map, fx->bytes, BUDGET, &fx->counters, &adopted, &err);
+        assert_non_null(a);
+        assert_false(adopted);
+        assert_int_equal(arena_budget_used(a), 0);
+        assert_int_equal(arena_flow(a, idx)->stage, FLOW_FREE);
+        assert_null(arena_block(a, idx, 0));
+        arena_close(a);
+        memset(fx->map, 0, sizeof(struct arena_head));
+    }
 }
 
 static void test_append_grows_and_undo_gives_back(void **state)
@@ -315,6 +344,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_open_checks_its_arguments, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_damaged_head_is_begun_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(test_append_grows_and_undo_gives_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_undo_of_a_flow_never_committed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_budget_is_hard_and_enomem_changes_nothing, setup, teardown),
