@@ -5,96 +5,25 @@
  * that comes from outside does. */
 #include "dispatcher/hub/hub.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "dispatcher/hub/aborts.h"
-#include "dispatcher/hub/announce.h"
-#include "dispatcher/hub/control.h"
-#include "dispatcher/hub/destroyfeed.h"
-#include "dispatcher/hub/eventsocket.h"
-#include "dispatcher/hub/halfline.h"
 #include "dispatcher/hub/history.h"
-#include "dispatcher/hub/http.h"
-#include "dispatcher/hub/journal.h"
-#include "dispatcher/hub/page.h"
-#include "dispatcher/hub/pages.h"
-#include "dispatcher/hub/ports.h"
-#include "dispatcher/hub/prefix.h"
-#include "dispatcher/hub/publish.h"
-#include "dispatcher/hub/reports.h"
-#include "dispatcher/hub/serve.h"
+#include "dispatcher/hub/hub_parts.h"
 #include "dispatcher/hub/status.h"
-#include "dispatcher/hub/watchers.h"
-#include "shared/clock.h"
-#include "shared/confine.h"
-#include "shared/log.h"
-#include "shared/proto.h"
-#include "shared/sandbox.h"
-#include "shared/shm.h"
 
 #define ASK_LIMIT_NS (2 * NS_PER_SEC) /* the supervisor never waits for anything; more and it is stopped */
 #define HEARTBEAT_NS (100 * NS_PER_MS)
 #define REPLAY_MIN_NS (60 * NS_PER_SEC)
-
-struct hub {
-    int attach_fd;
-    struct proto_attachment self;
-    struct pages pages;
-    const struct clock *clock;
-    struct evloop *loop;
-    struct evsource *on_attach, *on_term, *heartbeat;
-    struct journal *journal;
-    void *halfline;   /* memory beside the journal */
-    int destroy_feed; /* until the feed takes it; -1 = none */
-    struct publish *publish;
-    struct ports *ports;
-    struct reports *reports;
-    struct watchers *watchers;
-    struct serve *serve;       /* NULL: nobody is served */
-    struct announce *announce; /* likewise */
-    struct control control;
-    struct eventsocket *eventsocket;
-    struct destroyfeed *destroyfeed; /* NULL: the kernel is not a source */
-    struct aborts *aborts;           /* likewise */
-    struct page_source page;
-    struct http *http;
-    struct prefix prefix;
-    bool from_tcpinfo; /* the line in work */
-    struct log_limit bad_limit;
-    int64_t asked;         /* number of the last command that went to the supervisor */
-    struct mono ask_until; /* its answer is open until then; 0 = none is */
-    bool stop, leave;
-};
-
-SC_PRINTF(3, 4) static int give_up(struct hub *h, int status, const char *fmt, ...)
-{
-    char text[PROTO_TEXT];
-    va_list args;
-    va_start(args, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    log_error("%s", text);
-    (void)proto_tell(h->attach_fd, &h->self, PROTO_FAILED, status, text);
-    return status;
-}
-
-static struct mono now(const struct hub *h)
-{
-    return h->clock->mono(h->clock->ctx);
-}
 
 /* ---- events and commands ---- */
 
 static void note_bad(struct hub *h, enum flowevent_bad bad)
 {
     unsigned long suppressed;
-    if (log_allow(&h->bad_limit, now(h), &suppressed))
+    if (log_allow(&h->bad_limit, hub_now(h), &suppressed))
         log_warn("event socket: bad event refused reason=%s suppressed=%lu", flowevent_bad_name(bad), suppressed);
 }
 
@@ -103,11 +32,11 @@ static void on_event_line(void *ctx, const char *line, size_t len)
     struct hub *h = ctx;
     struct publish_receipt r;
     h->from_tcpinfo = true;
-    if (publish_line(h->publish, line, len, now(h), &r) == PUBLISH_REFUSED)
+    if (publish_line(h->publish, line, len, hub_now(h), &r) == PUBLISH_REFUSED)
         note_bad(h, r.bad);
     h->from_tcpinfo = false;
-    if (prefix_due(&h->prefix, now(h))) /* at once: flows wait for it */
-        publish_to_all(h->publish, &h->prefix.shows, now(h));
+    if (prefix_due(&h->prefix, hub_now(h))) /* at once: flows wait for it */
+        publish_to_all(h->publish, &h->prefix.shows, hub_now(h));
 }
 
 static void on_event_too_long(void *ctx)
@@ -121,20 +50,20 @@ static void on_destroyed(void *ctx, const struct flowevent *ev)
 {
     struct hub *h = ctx;
     struct publish_receipt r;
-    if (ev->dport == 0) {                      /* comes back when it is known whose it was */
-        publish_to(h->publish, 0, ev, now(h)); /* for the next hub */
+    if (ev->dport == 0) {                          /* comes back when it is known whose it was */
+        publish_to(h->publish, 0, ev, hub_now(h)); /* for the next hub */
         aborts_event(h->aborts, ev);
         return;
     }
-    (void)publish_event(h->publish, ev, now(h), &r); /* our own: cannot be refused */
+    (void)publish_event(h->publish, ev, hub_now(h), &r); /* our own: cannot be refused */
 }
 
 static bool on_message(void *ctx, enum ports_door door, const void *request, size_t len, struct text *answer)
 {
     struct hub *h = ctx;
     if (door != PORTS_REPLAY)
-        return control_answer(&h->control, request, len, now(h), answer);
-    control_replay(&h->control, request, len, now(h), answer);
+        return control_answer(&h->control, request, len, hub_now(h), answer);
+    control_replay(&h->control, request, len, hub_now(h), answer);
     return true;
 }
 
@@ -142,7 +71,7 @@ static bool ask_supervisor(void *ctx, const char *command)
 {
     struct hub *h = ctx;
     h->asked++;
-    h->ask_until.ns = now(h).ns + ASK_LIMIT_NS;
+    h->ask_until.ns = hub_now(h).ns + ASK_LIMIT_NS;
     return proto_tell(h->attach_fd, &h->self, PROTO_ASK, h->asked, command) == SC_OK;
 }
 
@@ -248,14 +177,14 @@ static void on_heartbeat(void *ctx)
     struct hub *h = ctx;
     if (h->aborts)
         aborts_turn(h->aborts, h->clock->wall(h->clock->ctx));
-    if (prefix_due(&h->prefix, now(h)))
-        publish_to_all(h->publish, &h->prefix.shows, now(h));
+    if (prefix_due(&h->prefix, hub_now(h)))
+        publish_to_all(h->publish, &h->prefix.shows, hub_now(h));
     publish_flush(h->publish);
     publish_heartbeat(h->publish);
-    pulses_look(&h->pages.pulses, h->pages.dispatcher, h->pages.shard, h->pages.config->shards, now(h));
-    history_tick(&h->pages.hub->history, &h->pages, now(h));
+    pulses_look(&h->pages.pulses, h->pages.dispatcher, h->pages.shard, h->pages.config->shards, hub_now(h));
+    history_tick(&h->pages.hub->history, &h->pages, hub_now(h));
     watchers_tick(h->watchers);
-    if (h->ask_until.ns != 0 && now(h).ns >= h->ask_until.ns)
+    if (h->ask_until.ns != 0 && hub_now(h).ns >= h->ask_until.ns)
         on_answer(h, h->asked, "error timeout: the supervisor does not answer");
     evloop_timer_set(h->heartbeat, HEARTBEAT_NS);
 }
@@ -264,7 +193,7 @@ static int run(struct hub *h)
 {
     int rc = proto_tell(h->attach_fd, &h->self, PROTO_READY, 0, NULL);
     if (rc == SC_EFULL)
-        return give_up(h, EXIT_TEMPFAIL, "cannot tell the supervisor that the hub is ready");
+        return hub_give_up(h, EXIT_TEMPFAIL, "cannot tell the supervisor that the hub is ready");
     while (!h->stop && !h->leave) {
         evloop_turn(h->loop, -1);
         if (!h->leave)
@@ -276,95 +205,9 @@ static int run(struct hub *h)
 
 /* ---- start ---- */
 
-static int attach(struct hub *h)
-{
-    int rc = proto_attach(h->attach_fd, &h->self);
-    if (rc != SC_OK) {
-        log_error("cannot attach: %s; this program is started by shardcap", sc_strerror(rc));
-        return rc == SC_EVERSION ? EXIT_CONFIG : EXIT_TEMPFAIL;
-    }
-    const char *what = "";
-    rc = pages_map(&h->pages, &h->self, &what);
-    if (rc != SC_OK)
-        return give_up(h, rc == SC_EVERSION ? EXIT_CONFIG : EXIT_FAILED, "cannot map the %s: %s", what,
-                       sc_strerror(rc));
-    log_init("hub", -1, h->pages.config->log_level, h->pages.config->log_format);
-    atomic_store_explicit(&h->pages.hub->generation, h->self.generation, memory_order_relaxed);
-    return EXIT_DONE;
-}
-
-/* Its sockets, and what the metrics say of the processes. Landlock is each thread's own: before nanomsg's starts. */
-static int confine_files(struct hub *h)
-{
-    const struct sandbox_tree trees[] = {{SANDBOX_BINDS, -1, h->pages.config->rundir}, {SANDBOX_READS, -1, "/proc"}};
-    int rc = sandbox_files(trees, 2);
-    if (rc == SC_EVERSION)
-        log_debug("this kernel has no Landlock that could be used");
-    return rc == SC_OK || rc == SC_EVERSION
-               ? EXIT_DONE
-               : give_up(h, EXIT_FAILED, "cannot confine the process to its files: %s", strerror(errno));
-}
-
-static void keep(struct hub *h, enum proto_role role, int fd)
-{
-    int rc = proto_keep(h->attach_fd, &h->self, role, fd);
-    if (rc != SC_OK)
-        log_debug("a socket cannot be kept for a successor: %s", sc_strerror(rc));
-}
-
 static void keep_connection(void *ctx, int fd)
 {
-    keep(ctx, ROLE_EVENTSOCKET, fd);
-}
-
-/* While we still have the power that a large buffer takes. */
-static int open_destroy_feed(struct hub *h)
-{
-    h->destroy_feed = proto_take_fd(&h->self, ROLE_DESTROYFEED, 0);
-    if (h->destroy_feed >= 0 || !(h->pages.config->uuid_sources & UUID_SOURCE_KERNEL) ||
-        !h->pages.config->kernel_destroy)
-        return EXIT_DONE;
-    h->destroy_feed = destroyfeed_open();
-    if (h->destroy_feed < 0)
-        return give_up(h, EXIT_CONFIG,
-                       "flag -uuid.source: the kernel does not tell of destroyed sockets (NETLINK_SOCK_DIAG: %s); "
-                       "choose eventsocket, hash or none",
-                       strerror(errno));
-    keep(h, ROLE_DESTROYFEED, h->destroy_feed);
-    return EXIT_DONE;
-}
-
-static int confine(struct hub *h, pid_t parent)
-{
-    const struct config *c = h->pages.config;
-    if (c->user_switch && confine_user(c->uid, c->gid) != SC_OK)
-        return give_up(h, EXIT_FAILED, "cannot become user %u", (unsigned)c->uid);
-    if (confine_capabilities(false) != SC_OK)
-        return give_up(h, EXIT_FAILED, "cannot drop capabilities");
-    int rc = confine_process(parent, true);
-    if (rc == SC_EOF)
-        return EXIT_TEMPFAIL;
-    return rc == SC_OK ? confine_files(h) : give_up(h, EXIT_FAILED, "cannot confine the process: %s", sc_strerror(rc));
-}
-
-static int open_journal(struct hub *h)
-{
-    int fd = proto_take_fd(&h->self, ROLE_JOURNAL, 0);
-    size_t bytes = 0;
-    void *map = fd < 0 ? NULL : shm_map(fd, true, &bytes);
-    if (fd >= 0)
-        (void)close(fd);
-    enum journal_origin origin = JOURNAL_NEW;
-    uint64_t epoch = (uint64_t)h->clock->wall(h->clock->ctx).ns;
-    if (map && bytes > HALFLINE_BYTES) {
-        h->halfline = (char *)map + bytes - HALFLINE_BYTES;
-        h->journal = journal_open(map, bytes - HALFLINE_BYTES, h->pages.config->shards, epoch, &origin);
-    }
-    if (!h->journal)
-        return give_up(h, EXIT_FAILED, "cannot map the event journal");
-    if (origin == JOURNAL_BROKEN)
-        log_warn("the event journal did not check; starting a new epoch");
-    return EXIT_DONE;
+    hub_keep(ctx, ROLE_EVENTSOCKET, fd);
 }
 
 static int open_sockets(struct hub *h)
@@ -373,12 +216,12 @@ static int open_sockets(struct hub *h)
     char error[BUS_ERROR];
     h->ports = ports_new(h->loop, c->rundir, c->shards, on_message, h, error);
     if (!h->ports)
-        return give_up(h, EXIT_FAILED, "%s", error);
+        return hub_give_up(h, EXIT_FAILED, "%s", error);
     struct watchers_setup watch = {h->loop, h->clock, &h->pages, count_watchers, tell_watchers, h};
     h->watchers = watchers_new(&watch);
     h->reports = reports_new(h->loop, h->clock, &h->self, c->shards, on_report, h);
     if (!h->watchers || !h->reports)
-        return give_up(h, EXIT_FAILED, "cannot start: out of memory");
+        return hub_give_up(h, EXIT_FAILED, "cannot start: out of memory");
     if (c->eventsocket[0]) {
         struct eventsocket_setup setup = {.loop = h->loop,
                                           .clock = h->clock,
@@ -392,33 +235,34 @@ static int open_sockets(struct hub *h)
                                           .ctx = h};
         h->eventsocket = eventsocket_new(&setup);
         if (!h->eventsocket)
-            return give_up(h, EXIT_FAILED, "cannot use -tcpinfo.eventsocket: the path is too long, or out of memory");
+            return hub_give_up(h, EXIT_FAILED,
+                               "cannot use -tcpinfo.eventsocket: the path is too long, or out of memory");
     }
     if (h->destroy_feed >= 0) {
         struct aborts_setup as = {c->shards, h->pages.shard, c->uuidwaitduration_ns, h->pages.hub, on_destroyed, h};
         h->aborts = aborts_new(&as);
         if (!h->aborts)
-            return give_up(h, EXIT_FAILED, "cannot start: out of memory");
-        aborts_recall(h->aborts, h->journal, now(h));
+            return hub_give_up(h, EXIT_FAILED, "cannot start: out of memory");
+        aborts_recall(h->aborts, h->journal, hub_now(h));
         struct destroyfeed_setup setup = {h->loop,      h->clock, h->destroy_feed, h->prefix.known.text, h->pages.hub,
                                           on_destroyed, h};
         h->destroy_feed = -1;
         h->destroyfeed = destroyfeed_new(&setup);
         if (!h->destroyfeed)
-            return give_up(h, EXIT_FAILED, "cannot start: out of memory");
+            return hub_give_up(h, EXIT_FAILED, "cannot start: out of memory");
     }
     int serve_fd = proto_take_fd(&h->self, ROLE_SERVE, 0);
     if (serve_fd >= 0) {
         h->serve = serve_new(h->loop, h->clock, serve_fd, h->pages.hub);
         h->announce = h->serve ? announce_new(on_announced, h) : NULL;
         if (!h->announce)
-            return give_up(h, EXIT_FAILED, "cannot start: out of memory");
+            return hub_give_up(h, EXIT_FAILED, "cannot start: out of memory");
     }
     int listen_fd = proto_take_fd(&h->self, ROLE_HTTP, 0);
     if (listen_fd >= 0) {
         h->http = http_new(h->loop, h->clock, listen_fd, page_serve, &h->page);
         if (!h->http)
-            return give_up(h, EXIT_FAILED, "cannot serve HTTP: out of memory");
+            return hub_give_up(h, EXIT_FAILED, "cannot serve HTTP: out of memory");
     }
     return EXIT_DONE;
 }
@@ -431,25 +275,16 @@ static int wire(struct hub *h)
     prefix_init(&h->prefix, &c->kernel_prefix);
     h->loop = evloop_new();
     if (!h->publish || !h->loop)
-        return give_up(h, EXIT_FAILED, "cannot start: out of memory");
+        return hub_give_up(h, EXIT_FAILED, "cannot start: out of memory");
     int64_t back = c->uuidwaitduration_ns > REPLAY_MIN_NS ? c->uuidwaitduration_ns : REPLAY_MIN_NS;
     h->control = (struct control){h->publish, h->journal, c->shards, back, h->pages.hub, on_status, ask_supervisor, h};
     h->on_attach = evloop_on_readable(h->loop, h->attach_fd, on_attach_readable, h);
     h->on_term = evloop_on_signal(h->loop, SIGTERM, on_sigterm, h);
     h->heartbeat = evloop_timer(h->loop, on_heartbeat, h);
     if (!h->on_attach || !h->on_term || !h->heartbeat)
-        return give_up(h, EXIT_FAILED, "cannot start: out of memory");
+        return hub_give_up(h, EXIT_FAILED, "cannot start: out of memory");
     evloop_timer_set(h->heartbeat, 0);
     return open_sockets(h);
-}
-
-/* Last, and for nanomsg's thread as well. */
-static int filter_calls(struct hub *h)
-{
-    int rc = sandbox_calls(SANDBOX_HUB, h->pages.config->seccomp);
-    return rc == SC_OK ? EXIT_DONE
-                       : give_up(h, EXIT_FAILED, "cannot install the seccomp filter: %s; -seccomp=none does without",
-                                 strerror(errno));
 }
 
 static void release(struct hub *h)
@@ -475,18 +310,18 @@ int hub_run(int attach_fd)
     log_init("hub", -1, LOG_INFO_LEVEL, LOG_TEXT);
     log_never_block(true);
     log_wipe_status();
-    int status = attach(&h);
+    int status = hub_attach(&h);
     h.page = (struct page_source){&h.pages, parent, h.clock};
     if (status == EXIT_DONE)
-        status = open_destroy_feed(&h);
+        status = hub_open_destroy_feed(&h);
     if (status == EXIT_DONE)
-        status = confine(&h, parent);
+        status = hub_confine(&h, parent);
     if (status == EXIT_DONE)
-        status = open_journal(&h);
+        status = hub_open_journal(&h);
     if (status == EXIT_DONE)
         status = wire(&h);
     if (status == EXIT_DONE)
-        status = filter_calls(&h);
+        status = hub_filter_calls(&h);
     proto_attachment_free(&h.self); /* closes what nobody here took */
     if (status == EXIT_DONE)
         status = run(&h);
