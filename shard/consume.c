@@ -122,6 +122,10 @@ static void on_addresses(struct consumer *c, const struct ring_record *rec, cons
         memcpy(list[count++].bytes, a.bytes, a.len);
     }
     arena_set_addresses(c->savers->flows->arena, list, count);
+    /* release: whoever reads a count reads the list that it counts; its reader comes in another life of this shard */
+    atomic_store_explicit(&c->page->local.count, 0, memory_order_release);
+    memcpy(c->page->local.address, list, count * sizeof(*list));
+    atomic_store_explicit(&c->page->local.count, count, memory_order_release);
     savers_addresses(c->savers);
 }
 

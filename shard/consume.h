@@ -30,7 +30,7 @@ struct consumer {
     struct ring_consumer *ring;
     const struct ring_shared *shared; /* flows_global */
     struct kernel_names *kernel;      /* NULL: not a source */
-    struct shard_page *page;          /* its stage word */
+    struct shard_page *page;          /* its stage word, and the local addresses beyond the arena's life */
     uint64_t skip;                    /* position + 1 of a record that is left out, and counted as poison; 0 = none */
     bool careful;                     /* records are taken one by one, until the ring is empty */
     bool ended;                       /* RING_END was seen */

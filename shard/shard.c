@@ -166,6 +166,15 @@ static void judge(struct shard *s)
     fault_emptied(f);
 }
 
+/* What a predecessor was told, and the arena of another layout does not say. */
+static void remember_addresses(struct shard *s)
+{
+    const struct local_addresses *l = &s->d.page->local;
+    uint32_t count = atomic_load_explicit(&l->count, memory_order_acquire); /* pairs with consume.c */
+    if (count <= ANONYMIZE_EXEMPT_MAX)
+        arena_set_addresses(s->arena, l->address, count);
+}
+
 static int open_memory(struct shard *s, bool *adopted_r, const char **what_r)
 {
     const struct config *cfg = s->d.config;
@@ -174,6 +183,8 @@ static int open_memory(struct shard *s, bool *adopted_r, const char **what_r)
     s->arena = arena_open(s->d.arena_map, s->d.arena_bytes, s->d.budget, s->c, adopted_r, &err);
     if (!s->arena)
         return err;
+    if (!*adopted_r)
+        remember_addresses(s);
     *what_r = "flow table";
     err = flows_init(&s->flows, s->arena, s->c, &cfg->hash_key);
     if (err)

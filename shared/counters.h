@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shared/anonymize.h"
 #include "shared/cause.h"
 #include "shared/flowevent.h"
 #include "shared/resetboard.h"
@@ -139,6 +140,14 @@ struct shard_faults {
     counter when[4];                /* last_ns of death number n at n % 4 */
 };
 
+/* The local addresses as the shard last heard them, for one that begins with an empty arena. count is 0 while the list
+ * is being written: nothing is exempt then, the safe side. */
+struct local_addresses {
+    _Atomic uint32_t count;
+    uint32_t zero;
+    struct ipaddr address[ANONYMIZE_EXEMPT_MAX];
+};
+
 #define SHARD_PAGE_MAGIC 0x53435047u
 /* One memfd per shard: the consumer's index, liveness and counters. Single writer: the shard. The counters' order is
  * COUNTERS_LAYOUT: bump it with any change. */
@@ -155,6 +164,7 @@ struct shard_page {
     struct shard_faults faults;
     struct shard_counters c;
     struct reset_board resets;
+    struct local_addresses local;
 };
 
 enum shard_stage {

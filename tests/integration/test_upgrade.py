@@ -177,6 +177,21 @@ class Upgrade(unittest.TestCase):
                          sorted(names + [names[0].replace(".pcap.gz", ".1.pcap.gz")]))
         self.assertNotIn("arena_lost", run.log)
 
+    def test_another_arena_still_knows_the_local_addresses(self):
+        """The dispatcher has told them once, to the shard before."""
+        run = self.start("-uuid.source=hash", "-anonymize.ip=netblock")
+        traffic.fetch(self.b, "10.77.0.1", self.server.port, 3000)
+        self.install(other("arena"))
+        self.restart_all("^ok restarting 3 processes$")
+        traffic.fetch(self.b, "10.77.0.1", self.server.port, 3000)
+        self.dump.stop()
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual(run.summary()["drops"], {}, run.log)
+        self.assertEqual(len(run.files()), 2)
+        for f in run.files().values():
+            ends = {end[0] for key in traffic.headers(f.records) for end in key}
+            self.assertEqual(ends, {bytes([10, 77, 0, 1]), bytes([10, 77, 0, 0])})
+
     def test_another_arena_under_load(self):
         run = self.start()
         flows = self.transfers(lambda: (self.install(other("arena")), self.restart_all("^ok restarting 3 processes$"),
