@@ -62,6 +62,7 @@ VALGRIND = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full", "
             "--child-silent-after-fork=yes"]
 NOT_UNDER_VALGRIND = {  # unit programs
     "test_crash": "not under valgrind: its thousands of deaths and adoptions take minutes there",
+    "test_salvage": "not under valgrind: it damages a file at every place, which takes minutes there",
     "test_sandbox": "not under valgrind: it makes system calls of its own in the name of a process behind a filter",
 }
 
