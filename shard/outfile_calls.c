@@ -178,20 +178,8 @@ static int open_day(struct outfile_calls *c, uint32_t yyyymmdd)
     return 0;
 }
 
-/* Keeps errno. */
-static bool same_file(struct outfile_calls *c, const char *done, const char *name)
-{
-    const struct sysops *s = c->sys;
-    struct stat a, b;
-    int err = errno;
-    bool same = s->fstatat(s->ctx, c->staging, done, &a, AT_SYMLINK_NOFOLLOW) == 0 &&
-                s->fstatat(s->ctx, c->day_fd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
-                a.st_ino == b.st_ino;
-    errno = err;
-    return same;
-}
-
-/* Moves without replacing: 0, or -1 with errno (EEXIST: the name is taken). */
+/* Moves without replacing: 0, or -1 with errno (EEXIST: the name is taken). NFS and others know no RENAME_NOREPLACE;
+ * there the name is looked for first. Not by a hard link: watchers would see it created and never moved in. */
 static int move(struct outfile_calls *c, const char *done, const char *name)
 {
     const struct sysops *s = c->sys;
@@ -199,17 +187,6 @@ static int move(struct outfile_calls *c, const char *done, const char *name)
     if (s->renameat2(s->ctx, c->staging, done, c->day_fd, name, RENAME_NOREPLACE) == 0)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
-        return -1;
-    /* NFS and others know no RENAME_NOREPLACE: a hard link does not replace either */
-    if (s->linkat(s->ctx, c->staging, done, c->day_fd, name) == 0) {
-        (void)s->unlinkat(s->ctx, c->staging, done, 0);
-        return 0;
-    }
-    if (errno == EEXIST && same_file(c, done, name)) { /* a predecessor died between the two calls */
-        (void)s->unlinkat(s->ctx, c->staging, done, 0);
-        return 0;
-    }
-    if (errno == EEXIST || errno == ENOENT)
         return -1;
     if (s->fstatat(s->ctx, c->day_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         errno = EEXIST;

@@ -196,12 +196,6 @@ static bool sync_file(struct outfile_calls *c, int fd, struct outfile_result *ou
     return c->config->syncinterval_ns == 0 || c->sys->syncfs(c->sys->ctx, fd) == 0 || refuse(out);
 }
 
-/* A file that is published by a hard link (where no rename without replacing is) but not yet removed here. */
-static bool is_second_link(struct outfile_calls *c, const struct stat *st, const char *name)
-{
-    return st->st_nlink > 1 && c->sys->unlinkat(c->sys->ctx, c->staging, name, 0) == 0;
-}
-
 static void salvage(struct outfile_calls *c, int fd, const char *name, struct outfile_result *out)
 {
     struct salvage v;
@@ -241,7 +235,7 @@ void outfile_salvage(struct outfile_calls *c, uint32_t index, struct outfile_res
         (void)refuse(out);
     } else if (!S_ISREG(st.st_mode)) {
         set_aside(c, name, out);
-    } else if (!is_second_link(c, &st, name)) {
+    } else {
         salvage(c, fd, name, out);
     }
     if (fd >= 0)

@@ -126,9 +126,9 @@ static void allow_saving_files(struct filter *f)
 {
     allow_if(f, SCMP_SYS(openat), 2, WRITING, O_RDONLY);
     allow_if(f, SCMP_SYS(openat), 2, O_NOFOLLOW, O_NOFOLLOW);
-    ALLOW(f, SCMP_SYS(getdents64), SCMP_SYS(mkdirat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(linkat),
-          SCMP_SYS(unlinkat), SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(pwritev2), SCMP_SYS(ftruncate),
-          SCMP_SYS(fstatfs), SCMP_SYS(syncfs), SCMP_SYS(fsync), SCMP_SYS(fdatasync));
+    ALLOW(f, SCMP_SYS(getdents64), SCMP_SYS(mkdirat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlinkat),
+          SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(pwritev2), SCMP_SYS(ftruncate), SCMP_SYS(fstatfs),
+          SCMP_SYS(syncfs), SCMP_SYS(fsync), SCMP_SYS(fdatasync));
 }
 
 /* ---- sockets ---- */

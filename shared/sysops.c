@@ -42,12 +42,6 @@ static int real_renameat2(void *ctx, int from_dir, const char *from, int to_dir,
     return renameat2(from_dir, from, to_dir, to, flags);
 }
 
-static int real_linkat(void *ctx, int from_dir, const char *from, int to_dir, const char *to)
-{
-    (void)ctx;
-    return linkat(from_dir, from, to_dir, to, 0);
-}
-
 static int real_unlinkat(void *ctx, int dirfd, const char *path, int flags)
 {
     (void)ctx;
@@ -81,7 +75,6 @@ const struct sysops *sysops_system(void)
         .ftruncate = real_ftruncate,
         .close = real_close,
         .renameat2 = real_renameat2,
-        .linkat = real_linkat,
         .unlinkat = real_unlinkat,
         .fstatat = real_fstatat,
         .syncfs = real_syncfs,

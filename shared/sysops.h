@@ -16,7 +16,6 @@ struct sysops {
     int (*ftruncate)(void *ctx, int fd, off_t length);
     int (*close)(void *ctx, int fd);
     int (*renameat2)(void *ctx, int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
-    int (*linkat)(void *ctx, int from_dir, const char *from, int to_dir, const char *to);
     int (*unlinkat)(void *ctx, int dirfd, const char *path, int flags);
     int (*fstatat)(void *ctx, int dirfd, const char *path, struct stat *out, int flags);
     int (*syncfs)(void *ctx, int fd);

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import datetime
+import errno
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import inotify
 import need
 import netns
 import pcapgen as g
+import shim
 import traffic
 
 IN_USER_NAMESPACE = True
@@ -29,7 +31,7 @@ def small_disk(test, path, size):
 
 
 class Live(unittest.TestCase):
-    def start(self, *args, disk=None, inside=False):
+    def start(self, *args, disk=None, inside=False, env=None):
         need.need("netns")
         self.a, self.b = netns.pair(self)
         self.work = family.workdir(self)
@@ -45,7 +47,8 @@ class Live(unittest.TestCase):
         self.events = eventserver.EventServer(self, self.work / "e.sock")
         self.run_ = family.Family(self, "-interface=veth0", f"-tcpinfo.eventsocket={self.events.path}", "-flowtimeout=200ms",
                                   "-captureduration=300ms", "-uuidwaitduration=300ms", "-syncinterval=50ms", *args,
-                                  namespace=self.a.name, work=self.work, datadir=self.work / "disk" / "data").ready()
+                                  namespace=self.a.name, work=self.work, datadir=self.work / "disk" / "data",
+                                  env=env).ready()
         self.run_.until(lambda: self.events.accepted, "the hub connects")
         self.server = traffic.Server(self, self.a, on_accept=traffic.announce(self.events))
         return self.run_
@@ -161,8 +164,8 @@ class FullDisk(Live):
 
 
 class Uploader(Live):
-    def watched(self, *args, inside=False):
-        run = self.start(*args, inside=inside)
+    def watched(self, *args, inside=False, env=None):
+        run = self.start(*args, inside=inside, env=env)
         watch = inotify.Watch(self, run.datadir)
         days = sorted(str(p.relative_to(run.datadir)) for p in run.datadir.glob("2*/*/*"))
         today = datetime.datetime.now(datetime.timezone.utc)
@@ -189,6 +192,15 @@ class Uploader(Live):
     def test_staging_beside_the_tree(self):
         run = self.watched("-shards=2")
         self.assertFalse((run.datadir / ".staging").exists())
+
+    def test_a_file_system_without_renames_that_do_not_replace(self):
+        """As NFS: the same events, and still nothing is overwritten."""
+        work = family.workdir(self)
+        old = shim.Shim(self, work)
+        old.fail("shardcap-shard", "renameat2", 1, errno.EINVAL, ever=True)
+        run = self.watched("-shards=2", env=old.env)
+        self.assertGreater(old.calls, 50)
+        self.assertEqual(run.summary()["drops"], {})
 
     def test_staging_inside_the_tree(self):
         run = self.watched("-shards=2", "-stream=true", inside=True)

@@ -108,11 +108,6 @@ static inline int rig_renameat2(void *ctx, int d1, const char *p1, int d2, const
 {
     return rig_fails(ctx, FAIL_RENAME) ? -1 : renameat2(d1, p1, d2, p2, flags);
 }
-static inline int rig_linkat(void *ctx, int d1, const char *p1, int d2, const char *p2)
-{
-    (void)ctx;
-    return linkat(d1, p1, d2, p2, 0);
-}
 static inline int rig_unlinkat(void *ctx, int dir, const char *path, int flags)
 {
     (void)ctx;
@@ -191,8 +186,8 @@ static inline struct rig *rig_new(void)
     r->free_blocks = 1000;
     r->wall = RIG_T0;
     r->clock = (struct clock){rig_mono, rig_wall, r};
-    r->sys = (struct sysops){rig_openat, rig_mkdirat,  rig_pwritev, rig_ftruncate, rig_close,    rig_renameat2,
-                             rig_linkat, rig_unlinkat, rig_fstatat, rig_syncfs,    rig_fstatvfs, r};
+    r->sys = (struct sysops){rig_openat,   rig_mkdirat, rig_pwritev, rig_ftruncate, rig_close, rig_renameat2,
+                             rig_unlinkat, rig_fstatat, rig_syncfs,  rig_fstatvfs,  r};
     snprintf(r->root, sizeof(r->root), "/tmp/shardcap-test-XXXXXX");
     assert_non_null(mkdtemp(r->root));
     r->datadir = rig_open_dir(r->root, "data");

@@ -242,32 +242,13 @@ static void every_call_fails(void **state)
     free(bytes);
 }
 
-/* Killed between link and unlink, where renames cannot but replace: published once. */
-static void a_second_link_goes(void **state)
-{
-    (void)state;
-    size_t len;
-    uint8_t *bytes = a_file(GZIP_ZLIB, &len);
-    struct rig *r = rig_new();
-    assert_int_equal(mkdirat(r->datadir, "2023", 0755), 0);
-    assert_int_equal(mkdirat(r->datadir, "2023/11", 0755), 0);
-    assert_int_equal(mkdirat(r->datadir, "2023/11/14", 0755), 0);
-    plant(r, "20231114.u.0.7.done", bytes, len);
-    assert_int_equal(linkat(r->staging, "20231114.u.0.7.done", r->datadir, "2023/11/14/u.pcap.gz", 0), 0);
-    rig_start(r);
-    rig_end(r, 0);
-    assert_int_equal(rig_count_files(r, "data"), 1);
-    assert_int_equal(rig_count_files(r, "staging"), 0);
-    assert_int_equal(counter_get(&r->page->c.salvaged_files), 0);
-    rig_free(r);
-    free(bytes);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cut_anywhere),     cmocka_unit_test(damaged_anywhere),   cmocka_unit_test(staging_is_swept),
-        cmocka_unit_test(every_call_fails), cmocka_unit_test(a_second_link_goes),
+        cmocka_unit_test(cut_anywhere),
+        cmocka_unit_test(damaged_anywhere),
+        cmocka_unit_test(staging_is_swept),
+        cmocka_unit_test(every_call_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
