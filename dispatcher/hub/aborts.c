@@ -300,9 +300,9 @@ void aborts_turn(struct aborts *a, struct wall now)
             continue;
         g = (struct group){.whole = true};
         gather_ends(a, &e->ev, &g);
-        qsort(g.end, g.ends, sizeof(g.end[0]), by_read);
+        qsort(g.end, g.ends, sizeof(void *), by_read);
         gather_flows(a, &e->ev, &g);
-        qsort(g.flow, g.flows, sizeof(g.flow[0]), by_reset);
+        qsort(g.flow, g.flows, sizeof(void *), by_reset);
         if (g.whole)
             match(a, &g, settled);
     }
