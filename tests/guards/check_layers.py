@@ -28,6 +28,7 @@ FORBIDDEN = {
     "shardcap-dispatcher": ("libnanomsg", "libjansson", *CODECS),
     "shardcap-hub": ("libpcap", *CODECS),
     "shardcap-shard": ("libpcap",),
+    "shardcapctl": ("libevent", "libseccomp", "libcap."),  # it reads captures, and is confined by whoever calls it
 }
 
 
