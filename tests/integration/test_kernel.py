@@ -46,7 +46,7 @@ def mixed(i):
 
 
 class Kernel(unittest.TestCase):
-    timeout = 600
+    timeout = 900
 
     def setUp(self):
         need.need("netns")
