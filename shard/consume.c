@@ -110,7 +110,7 @@ static void commit_position(struct consumer *c, const struct taken *t, struct in
 
 static void on_addresses(struct consumer *c, const struct ring_record *rec, const uint8_t *payload)
 {
-    struct ipaddr list[ANONYMIZE_EXEMPT_MAX];
+    struct ipaddr list[ANONYMIZE_EXEMPT_MAX] = {0};
     uint32_t count = 0;
     for (size_t at = 0; at + sizeof(struct ring_address) <= rec->hdr_len && count < ANONYMIZE_EXEMPT_MAX;
          at += sizeof(struct ring_address)) {
@@ -124,7 +124,8 @@ static void on_addresses(struct consumer *c, const struct ring_record *rec, cons
     arena_set_addresses(c->savers->flows->arena, list, count);
     /* release: whoever reads a count reads the list that it counts; its reader comes in another life of this shard */
     atomic_store_explicit(&c->page->local.count, 0, memory_order_release);
-    memcpy(c->page->local.address, list, count * sizeof(*list));
+    for (uint32_t i = 0; i < count; i++)
+        c->page->local.address[i] = list[i];
     atomic_store_explicit(&c->page->local.count, count, memory_order_release);
     savers_addresses(c->savers);
 }

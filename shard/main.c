@@ -296,7 +296,7 @@ static const char *option(int argc, char **argv, int *at, const char *name)
 {
     const char *word = argv[*at];
     size_t n = strlen(name);
-    if (word[0] != '-')
+    if (!word || word[0] != '-')
         return NULL;
     word += word[1] == '-' ? 2 : 1;
     if (strncmp(word, name, n) != 0)

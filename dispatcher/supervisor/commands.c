@@ -81,9 +81,9 @@ static void restart_one(struct family *f, const char *word, enum proto_type how,
 {
     char name[CHILD_NAME];
     struct child *c = find(f, word);
+    unsigned last = f->memory->shards - 1;
     if (!c || (how == PROTO_DRAIN && c->kind != CHILD_SHARD)) {
-        say(answer, "error usage: there are shards 0 to %u%s", f->memory->shards - 1,
-            how == PROTO_DRAIN ? "" : ", hub and dispatcher");
+        say(answer, "error usage: there are shards 0 to %u%s", last, how == PROTO_DRAIN ? "" : ", hub and dispatcher");
         return;
     }
     rollout_add(f, c, how);
