@@ -252,8 +252,10 @@ integration: all ## Run the integration tests alone: ONLY=test_read or ONLY=test
 	@$(RUN_TESTS) integration --only "$(ONLY)"
 
 CHAOS_SECONDS ?= 600
-chaos: all $(chaos_bin) crashpoints ## Kill everything, everywhere, for CHAOS_SECONDS=600 (CHAOS_SEED=n repeats a run)
+chaos: all $(chaos_bin) $(stress_bin) crashpoints ## Kill everything, everywhere, for CHAOS_SECONDS=600 (CHAOS_SEED=n repeats a run)
 	@STEP_STRIDE=1 POINT_KILLS=100 PROGRAM_LIMIT=7200 CHAOS_SECONDS=$(CHAOS_SECONDS) $(RUN_TESTS) -v chaos
+	@$(BUILD)/tests/stress/ring_wakeup 10000000 7200
+	@$(BUILD)/tests/stress/ring_hostile 400000000
 
 guards: ## Plant one violation for each guard and see that it turns red
 	@$(RUN_TESTS) guards

@@ -14,6 +14,7 @@
 
 #include "shard/arena.h"
 #include "shard/busfeed.h"
+#include "shard/crashpoint.h"
 #include "shard/member.h"
 #include "shard/shard.h"
 #include "shared/evloop.h"
@@ -143,6 +144,8 @@ static int run(struct family *f)
             busfeed_turn(f->feed);
             tell_ready(f);
         }
+        if (f->ready)
+            CRASHPOINT_SCRIBBLE(f->m.self.slot, f->m.deps.page, sizeof(*f->m.deps.page), f->m.doorbell);
         if (turn % TURNS_PER_LOOK == 0)
             evloop_turn(f->loop, 0);
         if (f->stop) {

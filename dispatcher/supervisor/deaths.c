@@ -77,14 +77,24 @@ static enum slot_death note_fault(struct child *c, enum slot_death death, int wa
     return got_on && c->ever_ready ? DEATH_OUTSIDE : death;
 }
 
+/* The head of the page is ours; a shard that wrote over it must not keep its successors from starting. */
+static void mend_page(const struct child *c)
+{
+    struct shard_page *page = (void *)(uintptr_t)c->family->memory->shard[c->index];
+    page->magic = SHARD_PAGE_MAGIC;
+    page->layout = COUNTERS_LAYOUT;
+}
+
 /* wait_status: 0 for an external one. */
 static void died(struct child *c, enum slot_death death, int wait_status, const char *how)
 {
     struct family *f = c->family;
     char name[CHILD_NAME];
     bool asked_to_go = c->slot.state == SLOT_LEAVING;
-    if (c->kind == CHILD_SHARD)
+    if (c->kind == CHILD_SHARD) {
+        mend_page(c);
         death = note_fault(c, death, wait_status);
+    }
     child_name(c, name);
     for (int i = 0; i < LAST_MESSAGES && c->on_message; i++)
         messages_take(c); /* its last words */

@@ -138,7 +138,7 @@ class Scraper(threading.Thread):
                 if name.split("{")[0].endswith(("_total", "_count", "_bucket")) and value < self.last.get(name, 0):
                     self.wrong.append(f"{name} went from {self.last[name]} to {value}")
             fates = sum(v for k, v in now.items() if k.startswith(("shardcap_packets_saved_total",
-                                                                   "shardcap_packets_dropped_total")))
+                                                                   "shardcap_dropped_packets_total")))
             if fates > now["shardcap_packets_delivered_total"]:
                 self.wrong.append(f"{fates} fates of {now['shardcap_packets_delivered_total']} packets")
             self.last = now
@@ -197,7 +197,7 @@ class Kit(unittest.TestCase):
         self.run_ = family.Family(
             self, "-interface=veth0", "-shards=2", "-uuid.source=none", "-uuidwaitduration=60s", "-flowtimeout=10s",
             "-captureduration=600s", "-filter.raw=tcp", "-syncinterval=200ms", *args, namespace=self.a.name, work=work,
-            env={"SHARDCAP_CRASH": crash}, programs=programs(self, work)).ready()
+            env={"SHARDCAP_CRASH": crash}, programs=programs(self, work))
 
     def check(self, flows, exact):
         """What lies on disk against what was sent. Returns the packets that are nowhere."""
@@ -225,6 +225,7 @@ class Chaos(Kit):
         print(f"NOTE CHAOS_SEED={SEED} seconds={seconds:.0f} dispatcher={dispatcher}", flush=True)
         rng = random.Random(f"{SEED} {dispatcher}")
         self.start(CRASHES)
+        self.run_.ready()
         work = Workload(self.run_, self.b.name, random.Random(rng.random()))
         scraper, nemesis = Scraper(self.run_), Nemesis(self.run_, random.Random(rng.random()), dispatcher)
         work.start()
@@ -270,6 +271,32 @@ class Chaos(Kit):
         self.chaos(SECONDS * 0.4, True)
 
 
+class Hostile(Kit):
+    """A shard that writes nonsense over all it can write and rings the doorbell without end."""
+    timeout = 240
+
+    def test_neither_the_dispatcher_nor_another_shard_notices(self):
+        self.start("scribble=0")  # never ready as a whole
+        self.run_.until(lambda: "veth0 is captured" in self.run_.log, "the capture is open")
+        dispatcher = self.run_.children()["shardcap-dispatcher"]
+        work = Workload(self.run_, self.b.name, random.Random(2))
+        work.start()
+        self.run_.until(lambda: "impossible index" in self.run_.log, "the liar is caught", 60)
+
+        def other(name):
+            return self.run_.metrics()[f'shardcap_{name}_total{{shard="1"}}']
+        self.run_.until(lambda: other("packets_enqueued") > SECONDS * 100, "packets for the other shard", 120)
+        work.stop_.set()
+        work.join(120)
+        self.assertFalse(work.failure, f"{work.failure!r}")
+        self.run_.until(lambda: other("packets_enqueued") == other("packets_consumed"), "the other takes all", 60)
+        self.assertEqual(other("ring_full_packets"), 0)
+        self.assertNotIn("child died child=shard[1]", self.run_.log)
+        self.assertEqual(self.run_.children()["shardcap-dispatcher"], dispatcher)
+        print(f"NOTE a scribbling shard: put down {self.run_.log.count('impossible index')} times; the other took "
+              f"{other('packets_consumed'):.0f} packets and lost none", flush=True)
+
+
 class Poison(Kit):
     """One packet that kills whoever looks at it."""
     MARK = 0xDEAD0001
@@ -277,6 +304,7 @@ class Poison(Kit):
 
     def poison(self, how):
         self.start(f"consume.record={self.MARK}:{how}")
+        self.run_.ready()
         work = Workload(self.run_, self.b.name, random.Random(1))
         flows = [Flow(i, 40, "poison") for i in range(30)]
         work.name(flows)
