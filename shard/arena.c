@@ -135,9 +135,9 @@ void arena_set_events_taken(struct arena *a, uint64_t n)
     a->next.events_taken = n;
 }
 
-void arena_set_ended(struct arena *a)
+void arena_set_ended(struct arena *a, unsigned dispatcher)
 {
-    a->next.ended = 1;
+    a->next.ended |= UINT32_C(1) << dispatcher;
 }
 
 void arena_set_addresses(struct arena *a, const struct ipaddr *list, uint32_t count)

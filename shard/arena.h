@@ -108,7 +108,7 @@ struct arena_state {
     struct arena_applied applied[ARENA_DISPATCHERS];
     int64_t clock_ns;      /* struct instant of the last record */
     uint64_t events_taken; /* for the policy: events of -uuid.events that were applied */
-    uint32_t ended;        /* 1 = RING_END was seen */
+    uint32_t ended;        /* a bit for each dispatcher whose RING_END was seen */
     uint32_t address_count;
     struct ipaddr addresses[ANONYMIZE_EXEMPT_MAX]; /* the last RING_ADDRESSES; not part of the redo record */
 };
@@ -146,6 +146,8 @@ struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct sh
 /* Where an arena that was not opened yet stands in the ring of dispatcher 0, a redo record included. False: it is not
  * formatted, or not of this layout. Reads, and looks at nothing but the head. */
 bool arena_peek(const void *map, size_t map_bytes, struct arena_applied *applied_r);
+/* Likewise the positions in all rings, added up: it moves with every record. */
+bool arena_peek_sum(const void *map, size_t map_bytes, uint64_t *sum_r);
 /* Gives up what a formatted arena holds, but not its place in the ring, the clock and the addresses. */
 void arena_empty(void *map, size_t map_bytes);
 
@@ -154,7 +156,8 @@ void arena_close(struct arena *a); /* frees the private part; NULL is fine */
 /* Positions that the next arena_commit will store. The caller sets them before the commit of a record. */
 void arena_set_applied(struct arena *a, unsigned dispatcher, struct arena_applied applied, int64_t clock_ns);
 void arena_set_events_taken(struct arena *a, uint64_t n);
-void arena_set_ended(struct arena *a);
+/* The ring of that dispatcher has ended: a bit of `ended`. */
+void arena_set_ended(struct arena *a, unsigned dispatcher);
 
 /* Replaces the local addresses at once (idempotent, hence outside the redo record). count <= ANONYMIZE_EXEMPT_MAX. */
 void arena_set_addresses(struct arena *a, const struct ipaddr *list, uint32_t count);

@@ -188,6 +188,18 @@ bool arena_peek(const void *map, size_t map_bytes, struct arena_applied *applied
     return true;
 }
 
+bool arena_peek_sum(const void *map, size_t map_bytes, uint64_t *sum_r)
+{
+    const struct arena_head *h = formatted(map, map_bytes);
+    if (!h)
+        return false;
+    bool redo = h->redo.valid == 1 && redo_checks(&h->redo, UINT32_MAX);
+    *sum_r = 0;
+    for (unsigned d = 0; d < ARENA_DISPATCHERS; d++)
+        *sum_r += redo && h->redo.next.dispatcher == d ? h->redo.next.applied.position : h->state.applied[d].position;
+    return true;
+}
+
 /* Cut short anywhere, what is left is an arena that can be emptied, or adopted: its place is stored first. */
 void arena_empty(void *map, size_t map_bytes)
 {

@@ -104,7 +104,7 @@ static void commit_position(struct consumer *c, const struct taken *t, struct in
 {
     struct arena *a = c->savers->flows->arena;
     struct arena_change ch = {.flow = ARENA_NONE};
-    arena_set_applied(a, 0, t->applied, clock.ns);
+    arena_set_applied(a, c->at, t->applied, clock.ns);
     arena_commit(a, &ch);
 }
 
@@ -130,11 +130,17 @@ static void on_addresses(struct consumer *c, const struct ring_record *rec, cons
     savers_addresses(c->savers);
 }
 
+/* Flows are spread over rings as over dispatchers: one that has ended says nothing of the others. */
+bool consume_all_ended(const struct consumer *c)
+{
+    return arena_state(c->savers->flows->arena)->ended == (UINT32_C(1) << c->ring_count) - 1;
+}
+
 static void on_end(struct consumer *c, const struct taken *t, struct instant clock)
 {
-    arena_set_ended(c->savers->flows->arena);
+    arena_set_ended(c->savers->flows->arena, c->at);
     commit_position(c, t, clock);
-    c->ended = true;
+    c->ended = consume_all_ended(c);
 }
 
 /* A record that has cost two processes their lives: nobody looks into it again. */
@@ -187,27 +193,39 @@ static void on_record(struct consumer *c, const struct taken *t)
     }
 }
 
-/* Takes records out of the ring, and brings what they will touch into the cache while others are waited for. */
-static void take_batch(struct consumer *c)
+_Static_assert(DISPATCHERS_MAX <= RING_ALIGN, "a position has room for the number of its ring");
+
+/* Takes records out of the ring c->at. */
+static void scan(struct consumer *c)
 {
+    struct ring_consumer *ring = &c->rings[c->at];
     int err = SC_OK;
     unsigned most = c->careful ? 1 : CONSUME_BATCH;
-    c->batch_next = c->batch_count = 0;
-    stage_enter(c->page, STAGE_SCAN, c->ring->pos);
+    stage_enter(c->page, STAGE_SCAN, ring->pos | c->at);
     while (err == SC_OK && c->batch_count < most) {
         struct taken *t = &c->batch[c->batch_count];
         t->lost = 0;
-        t->at = c->ring->pos;
-        err = ring_next(c->ring, &t->rec, &t->payload, &t->lost);
+        t->at = ring->pos | c->at;
+        err = ring_next(ring, &t->rec, &t->payload, &t->lost);
         flows_prefetch_table(c->savers->flows, t->rec.flow_hash);
         t->applied = (struct arena_applied){
-            .position = c->ring->pos, .packets = c->ring->packets, .ring_generation = c->ring->shared->generation};
+            .position = ring->pos, .packets = ring->packets, .ring_generation = ring->shared->generation};
         if (err == SC_OK)
             t->lost = 0;
         if (err == SC_OK || (err == SC_EFORMAT && t->lost > 0))
             c->batch_count++;
     }
-    CRASHPOINT("consume.taken");
+}
+
+/* The next batch, from the rings in turn; brings what it will touch into the cache while others are waited for. */
+static void take_batch(struct consumer *c)
+{
+    c->batch_next = c->batch_count = 0;
+    for (unsigned i = 0; i < c->ring_count && c->batch_count == 0; i++) {
+        c->at = (c->at + 1) % c->ring_count;
+        scan(c);
+    }
+    c->savers->dispatcher = c->at;
     /* Harmless for records of another kind, whose hash is 0. */
     const struct flows *fs = c->savers->flows;
     for (unsigned i = 0; i < c->batch_count; i++)
@@ -229,6 +247,8 @@ unsigned consume(struct consumer *c, unsigned most, uint64_t sealed)
         if (c->batch_next == c->batch_count) {
             if (c->closing)
                 break;
+            if (c->ring_count > 1 && n > 0)
+                ring_release(&c->rings[c->at]);
             take_batch(c);
             if (c->batch_count == 0)
                 break;
@@ -239,7 +259,7 @@ unsigned consume(struct consumer *c, unsigned most, uint64_t sealed)
     }
     /* The payloads of a batch stay in the ring until all of it is done; what comes behind END is nothing of ours. */
     if (n > 0 && (c->batch_next == c->batch_count || c->ended))
-        ring_release(c->ring);
+        ring_release(&c->rings[c->at]);
     CRASHPOINT("consume.released");
     c->careful = c->careful && n > 0;
     return n;

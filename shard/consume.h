@@ -18,7 +18,7 @@ struct taken {
     struct ring_record rec;
     const uint8_t *payload;
     struct arena_applied applied; /* behind it */
-    uint64_t at;                  /* ring position where it was looked for */
+    uint64_t at;                  /* ring position where it was looked for, and in its low bits which ring */
     uint64_t lost;                /* > 0: no record, but so many packets that did not check */
     uint32_t guess;               /* for prefetching only: the slot of its flow, most likely */
 };
@@ -27,17 +27,19 @@ struct consumer {
     /* set by the owner */
     struct savers *savers;
     struct intake *intake;
-    struct ring_consumer *ring;
+    struct ring_consumer *rings;      /* one of each dispatcher */
+    unsigned ring_count;              /* 1 .. DISPATCHERS_MAX */
     const struct ring_shared *shared; /* flows_global */
     struct kernel_names *kernel;      /* NULL: not a source */
     struct shard_page *page;          /* its stage word, and the local addresses beyond the arena's life */
     uint64_t skip;                    /* position + 1 of a record that is left out, and counted as poison; 0 = none */
     bool careful;                     /* records are taken one by one, until the ring is empty */
-    bool ended;                       /* RING_END was seen */
+    bool ended;                       /* RING_END was seen in every ring */
     bool closing;                     /* finish the batch, take no other */
     bool ticked;                      /* a TICK came since the owner last looked */
 
     /* private */
+    unsigned at; /* the ring of the batch; the next one is from the next ring that has something */
     struct taken batch[CONSUME_BATCH];
     unsigned batch_next, batch_count;
 };
@@ -45,6 +47,9 @@ struct consumer {
 /* Once after adoption: a predecessor may have died after it opened a flow and before it gave it the name that waited.
  */
 void consume_resume(struct consumer *c);
+
+/* Has every ring ended, as far as the arena knows? */
+bool consume_all_ended(const struct consumer *c);
 
 /* Takes at most `most` records, and stops once `sealed` raw bytes have been compressed. Returns how many there were.
  * The caller releases the ring. */

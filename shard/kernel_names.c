@@ -44,7 +44,7 @@ struct kernel_names {
     struct fifo unsettled, held;
     struct wall settled;       /* everything captured up to here is consumed */
     struct wall mark_captured; /* will be settled once the position is reached */
-    uint64_t mark_pos;
+    uint64_t mark_pos[DISPATCHERS_MAX];
     bool marked;
     int64_t tokens_at_ns;
     int64_t finish_until; /* struct mono; 0 = not yet finishing */
@@ -308,21 +308,38 @@ static bool bind_destroyed(struct kernel_names *k, const struct news *n)
     return true;
 }
 
+/* All packets up to the mark have been taken. */
+static bool reached(const struct kernel_names *k)
+{
+    const struct arena_state *state = arena_state(k->d.savers->flows->arena);
+    for (unsigned i = 0; i < k->d.ring_count; i++)
+        if ((int64_t)(state->applied[i].position - k->mark_pos[i]) < 0)
+            return false;
+    return true;
+}
+
+static void mark(struct kernel_names *k)
+{
+    for (unsigned i = 0; i < k->d.ring_count; i++) {
+        struct ring_consumer *r = &k->d.rings[i];
+        /* acquire: pairs with the release store in ring_publish; all packets up to this time are published */
+        int64_t until = atomic_load_explicit(&r->shared->captured_until_ns, memory_order_acquire);
+        if (i == 0 || until < k->mark_captured.ns)
+            k->mark_captured.ns = until;
+        k->mark_pos[i] = r->pos + ring_backlog(r);
+    }
+    k->marked = true;
+}
+
 static void settle(struct kernel_names *k)
 {
-    struct ring_consumer *r = k->d.ring;
-    uint64_t applied = arena_state(k->d.savers->flows->arena)->applied[0].position;
-    if (k->marked && (int64_t)(applied - k->mark_pos) >= 0) {
+    if (k->marked && reached(k)) {
         k->settled = k->mark_captured;
         k->marked = false;
         reset_board_settle(k->d.board, k->settled);
     }
-    if (!k->marked) {
-        /* acquire: pairs with the release store in ring_publish; all packets up to this time are published */
-        k->mark_captured.ns = atomic_load_explicit(&r->shared->captured_until_ns, memory_order_acquire);
-        k->mark_pos = r->pos + ring_backlog(r);
-        k->marked = true;
-    }
+    if (!k->marked)
+        mark(k);
 }
 
 static void hold(struct kernel_names *k, struct news *n, int64_t now)

@@ -27,7 +27,8 @@
 
 struct kernel_names_deps {
     struct savers *savers;
-    struct ring_consumer *ring;
+    struct ring_consumer *rings;
+    unsigned ring_count;
     const struct clock *clock;
     const char *prefix;        /* of the UUIDs; empty: to be told by kernel_names_prefix */
     struct reset_board *board; /* the hub's way to the names of aborted sockets */

@@ -29,14 +29,19 @@ int member_give_up(struct member *m, int status, const char *fmt, ...)
 }
 
 /* Maps and closes the fd: a process that can reopen it through /proc could map a read-only ring writable. */
-static void *map_role(struct member *m, enum proto_role role, bool writable, size_t *bytes_r)
+static void *map_nth(struct member *m, enum proto_role role, unsigned index, bool writable, size_t *bytes_r)
 {
-    int fd = proto_take_fd(&m->self, role, m->self.slot);
+    int fd = proto_take_fd(&m->self, role, index);
     if (fd < 0)
         return NULL;
     void *map = shm_map(fd, writable, bytes_r);
     (void)close(fd);
     return map;
+}
+
+static void *map_role(struct member *m, enum proto_role role, bool writable, size_t *bytes_r)
+{
+    return map_nth(m, role, m->self.slot, writable, bytes_r);
 }
 
 static int map_config(struct member *m)
@@ -61,6 +66,12 @@ static int map_memory(struct member *m)
     d->ring_map = map_role(m, ROLE_RING, false, &d->ring_bytes);
     if (!d->ring_map)
         return member_give_up(m, EXIT_FAILED, "cannot map the ring");
+    for (unsigned i = 1; i < config_dispatchers(m->config); i++) {
+        size_t bytes;
+        d->more_ring_maps[i - 1] = map_nth(m, ROLE_RING, proto_ring_index(i, m->self.slot), false, &bytes);
+        if (!d->more_ring_maps[i - 1] || bytes != d->ring_bytes)
+            return member_give_up(m, EXIT_FAILED, "cannot map ring %u", i);
+    }
     d->arena_map = map_role(m, ROLE_ARENA, true, &d->arena_bytes);
     if (!d->arena_map)
         return member_give_up(m, EXIT_FAILED, "cannot map the arena");

@@ -142,7 +142,7 @@ bool saver_reused(const struct flow *f, const struct frame *frame)
 static void commit_packet(struct savers *s, struct arena_change *ch, const struct packet *p)
 {
     flows_count(s->flows, ch, ARENA_COUNTER(consumed), 1);
-    arena_set_applied(s->flows->arena, 0, p->applied, p->clock.ns);
+    arena_set_applied(s->flows->arena, s->dispatcher, p->applied, p->clock.ns);
     flows_commit(s->flows, ch);
 }
 
@@ -168,7 +168,7 @@ void savers_drop(struct savers *s, const struct arena_applied *applied, struct i
     } else if (cause == CAUSE_MAXFLOWS) {
         flows_count(s->flows, &ch, ARENA_COUNTER(ignored), packets);
     }
-    arena_set_applied(s->flows->arena, 0, *applied, clock.ns);
+    arena_set_applied(s->flows->arena, s->dispatcher, *applied, clock.ns);
     arena_commit(s->flows->arena, &ch);
 }
 
@@ -209,7 +209,7 @@ uint32_t saver_open(struct savers *s, const struct packet *p)
         flows_count(s->flows, &ch, ARENA_COUNTER(consumed), 1);
         flows_count(s->flows, &ch, ARENA_COUNTER(flows_started), 1);
         flows_count(s->flows, &ch, ARENA_COUNTER(saver_starts), 1);
-        arena_set_applied(a, 0, p->applied, p->clock.ns);
+        arena_set_applied(a, s->dispatcher, p->applied, p->clock.ns);
         if (!err) {
             err = flows_add(s->flows, p->hash, &ch);
             if (err)

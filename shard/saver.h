@@ -42,8 +42,9 @@ struct savers {
     struct publisher *publisher;
     const struct config *config;
     struct shard_counters *c;
-    uint64_t sealed; /* raw bytes sealed since the owner last set it to 0: what a turn may cost */
-    bool hold;       /* events are missing (not yet replayed): nobody's wait for a name ends */
+    uint64_t sealed;     /* raw bytes sealed since the owner last set it to 0: what a turn may cost */
+    unsigned dispatcher; /* whose ring the record in work came from */
+    bool hold;           /* events are missing (not yet replayed): nobody's wait for a name ends */
 
     /* private */
     struct anonymizer anonymizer; /* with the local addresses */

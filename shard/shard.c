@@ -36,7 +36,8 @@ struct shard {
     struct leftovers leftovers;
     struct savers savers;
     struct intake intake;
-    struct ring_consumer ring;
+    struct ring_consumer rings[DISPATCHERS_MAX];
+    unsigned ring_count;
     struct consumer consumer;
     struct gc gc;
     struct reporter reporter;
@@ -93,39 +94,63 @@ static void count_lost(struct shard *s)
     arena_commit(s->arena, &ch);
 }
 
-static struct arena_applied here(const struct shard *s)
+static struct arena_applied here(const struct ring_consumer *r)
 {
-    return (struct arena_applied){
-        .position = s->ring.pos, .packets = s->ring.packets, .ring_generation = s->ring.shared->generation};
+    return (struct arena_applied){.position = r->pos, .packets = r->packets, .ring_generation = r->shared->generation};
 }
 
-static void skip_to_end(struct shard *s, uint64_t lost, enum cause cause)
+static void skip_to_end(struct shard *s, unsigned ring, uint64_t lost, enum cause cause)
 {
-    struct arena_applied now = here(s);
+    struct arena_applied now = here(&s->rings[ring]);
+    s->savers.dispatcher = ring;
     savers_drop(&s->savers, &now, (struct instant){arena_state(s->arena)->clock_ns}, cause, lost);
 }
 
 /* Where the last commit was; a ring that has moved away from there is taken up at its end, and the gap is counted. */
-static int attach_ring(struct shard *s, bool adopted)
+static int attach_ring(struct shard *s, unsigned ring, bool adopted)
 {
-    const struct arena_applied *applied = &arena_state(s->arena)->applied[0];
-    struct ring_peer *peer = &s->d.page->ring;
-    uint64_t passed = counter_get(&s->c->consumed), lost = 0;
+    const struct arena_applied *applied = &arena_state(s->arena)->applied[ring];
+    const void *map = ring == 0 ? s->d.ring_map : s->d.more_ring_maps[ring - 1];
+    struct ring_peer *peer = ring == 0 ? &s->d.page->ring : &s->d.page->more_rings[ring - 1];
+    /* With several rings the counter says nothing of one of them: an arena that was lost begins to count anew. */
+    uint64_t passed = s->ring_count == 1 ? counter_get(&s->c->consumed) : applied->packets, lost = 0;
     uint64_t pos = adopted ? applied->position : atomic_load_explicit(&peer->cons, memory_order_relaxed);
+    struct ring_consumer *r = &s->rings[ring];
     int err = SC_EFORMAT;
     if (s->verdict != FAULT_RESYNC)
-        err = ring_consumer_attach(&s->ring, s->d.ring_map, s->d.ring_bytes, peer, pos, passed);
-    if (err == SC_OK)
-        arena_set_applied(s->arena, 0, here(s), arena_state(s->arena)->clock_ns);
+        err = ring_consumer_attach(r, map, s->d.ring_bytes, peer, pos, passed);
+    if (err == SC_OK) {
+        struct arena_change none = {.flow = ARENA_NONE};
+        arena_set_applied(s->arena, ring, here(r), arena_state(s->arena)->clock_ns);
+        if (s->ring_count > 1) /* the next commit may be another ring's */
+            arena_commit(s->arena, &none);
+    }
     if (err != SC_EFORMAT)
         return err;
-    err = ring_consumer_attach_end(&s->ring, s->d.ring_map, s->d.ring_bytes, peer, passed, &lost);
+    err = ring_consumer_attach_end(r, map, s->d.ring_bytes, peer, passed, &lost);
     if (!err && s->verdict == FAULT_RESYNC)
         log_warn("what stands in the ring has ended this shard twice before it was read: it is left out packets=%llu",
                  (unsigned long long)lost);
     if (!err)
-        skip_to_end(s, lost, s->verdict == FAULT_RESYNC ? CAUSE_POISON : CAUSE_BAD_RECORD);
+        skip_to_end(s, ring, lost, s->verdict == FAULT_RESYNC ? CAUSE_POISON : CAUSE_BAD_RECORD);
     return err;
+}
+
+static int attach_rings(struct shard *s, bool adopted)
+{
+    int err = SC_OK;
+    for (unsigned i = 0; i < s->ring_count && !err; i++)
+        err = attach_ring(s, i, adopted);
+    return err;
+}
+
+/* Bytes that wait, in all rings. */
+static uint64_t backlog(struct shard *s)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < s->ring_count; i++)
+        bytes += ring_backlog(&s->rings[i]);
+    return bytes;
 }
 
 /* The page is zero before the first shard of the slot. */
@@ -149,12 +174,12 @@ static void judge(struct shard *s)
 {
     struct shard_page *page = s->d.page;
     struct shard_faults *f = &page->faults;
-    struct arena_applied applied;
     uint64_t at = counter_get(&f->began_at);
-    if (arena_peek(s->d.arena_map, s->d.arena_bytes, &applied))
-        at = applied.position;
-    else if (counter_get(&f->known) == 0)
-        at = atomic_load_explicit(&page->ring.cons, memory_order_relaxed); /* where the ring begins */
+    if (!arena_peek_sum(s->d.arena_map, s->d.arena_bytes, &at) && counter_get(&f->known) == 0) {
+        at = 0; /* where the rings begin */
+        for (unsigned i = 0; i < s->ring_count; i++)
+            at += atomic_load_explicit(&shard_page_peer(page, i)->cons, memory_order_relaxed);
+    }
     s->verdict = fault_judge(f, (enum shard_stage)atomic_load_explicit(&page->stage, memory_order_relaxed),
                              atomic_load_explicit(&page->stage_at, memory_order_relaxed), at);
     set_stage(s, STAGE_ADOPT);
@@ -240,7 +265,8 @@ static void report_bad_lines(const struct shard *s)
 static int open_kernel(struct shard *s)
 {
     struct kernel_names_deps kd = {.savers = &s->savers,
-                                   .ring = &s->ring,
+                                   .rings = s->rings,
+                                   .ring_count = s->ring_count,
                                    .clock = s->d.clock,
                                    .prefix = s->d.config->kernel_prefix.text,
                                    .board = &s->d.page->resets,
@@ -280,19 +306,22 @@ static int open_flows(struct shard *s, bool adopted, const char **what_r)
         return err;
     report_bad_lines(s);
     *what_r = "ring";
-    err = attach_ring(s, adopted);
+    err = attach_rings(s, adopted);
     if (err)
         return err;
     CRASHPOINT("adopt.attached");
     count_lost(s);
-    s->consumer = (struct consumer){.savers = &s->savers,
-                                    .intake = &s->intake,
-                                    .ring = &s->ring,
-                                    .shared = s->d.ring_map,
-                                    .page = s->d.page,
-                                    .skip = s->verdict == FAULT_SKIP ? counter_get(&s->d.page->faults.skip) : 0,
-                                    .careful = s->verdict != FAULT_NONE,
-                                    .ended = arena_state(s->arena)->ended == 1};
+    s->consumer = (struct consumer){
+        .savers = &s->savers,
+        .intake = &s->intake,
+        .rings = s->rings,
+        .ring_count = s->ring_count,
+        .shared = s->d.ring_map,
+        .page = s->d.page,
+        .skip = s->verdict == FAULT_SKIP ? counter_get(&s->d.page->faults.skip) : 0,
+        .careful = s->verdict != FAULT_NONE,
+    };
+    s->consumer.ended = consume_all_ended(&s->consumer);
     err = open_kernel(s);
     if (err)
         return err;
@@ -314,6 +343,7 @@ struct shard *shard_new(const struct shard_deps *deps, char error[SHARD_ERROR])
         return NULL;
     }
     s->d = *deps;
+    s->ring_count = config_dispatchers(deps->config);
     s->c = &deps->page->c;
     int err = open_page(s, &what);
     if (!err)
@@ -391,8 +421,7 @@ static void set_effort(struct shard *s)
     if (s->d.config->gzip != GZIP_AUTO || config_reads_files(s->d.config))
         return;
     pace_spent(&s->pace, sealer_small_bytes(s->sealer));
-    sealer_effort(s->sealer,
-                  pace_effort(&s->pace, s->d.clock->mono(s->d.clock->ctx), ring_backlog(&s->ring), s->ring.size));
+    sealer_effort(s->sealer, pace_effort(&s->pace, s->d.clock->mono(s->d.clock->ctx), backlog(s), s->rings[0].size));
 }
 
 static bool move_files(struct shard *s)
@@ -441,7 +470,7 @@ enum shard_step_result shard_step(struct shard *s)
     set_effort(s);
     bool busy = take_records(s);
     busy |= move_files(s);
-    bool empty = s->draining ? consume_batch_done(&s->consumer) : ring_backlog(&s->ring) == 0;
+    bool empty = s->draining ? consume_batch_done(&s->consumer) : backlog(s) == 0;
     if (s->consumer.ended || ((s->stopping || s->draining) && !busy && empty))
         busy |= finish(s);
     else
@@ -457,7 +486,7 @@ enum shard_step_result shard_step(struct shard *s)
     counter_set(&s->c->budget_used, arena_budget_used(s->arena));
     bool for_files = !busy && outfile_under_way(s->out) > 0 && (s->finishing || must_wait(s));
     set_stage(s, for_files ? STAGE_FILE : STAGE_IDLE);
-    if (s->finishing && !busy && publish_idle(&s->publisher) && (s->draining || ring_backlog(&s->ring) == 0))
+    if (s->finishing && !busy && publish_idle(&s->publisher) && (s->draining || backlog(s) == 0))
         return SHARD_DONE;
     return busy ? SHARD_BUSY : SHARD_IDLE;
 }
@@ -503,10 +532,18 @@ int shard_fd(const struct shard *s)
 
 bool shard_will_sleep(struct shard *s)
 {
-    return s->consumer.ended || must_wait(s) || ring_consumer_will_sleep(&s->ring);
+    if (s->consumer.ended || must_wait(s))
+        return true;
+    for (unsigned i = 0; i < s->ring_count; i++)
+        if (!ring_consumer_will_sleep(&s->rings[i])) {
+            shard_woke(s);
+            return false;
+        }
+    return true;
 }
 
 void shard_woke(struct shard *s)
 {
-    ring_consumer_woke(&s->ring);
+    for (unsigned i = 0; i < s->ring_count; i++)
+        ring_consumer_woke(&s->rings[i]);
 }

@@ -26,6 +26,7 @@ struct shard_deps {
     size_t arena_bytes;
     uint64_t budget;
     const void *ring_map;
+    const void *more_ring_maps[DISPATCHERS_MAX - 1]; /* of -dispatchers, all of ring_bytes */
     size_t ring_bytes;
     struct shard_page *page;
     int datadir, staging; /* directory fds, the caller's */

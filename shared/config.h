@@ -55,6 +55,7 @@ struct config {
     bool savefile_stdin;     /* one of them is "-" */
     char savefiles[SAVEFILES_MAX][CONFIG_PATH];
     uint32_t shards;
+    uint32_t dispatchers;  /* threads that capture; 1 with -read */
     bool shards_external;  /* other supervisors start them */
     uint32_t uuid_sources; /* UUID_SOURCE_ bits, `auto` resolved; 0 = none */
     char uuid_events[CONFIG_PATH];
@@ -88,6 +89,11 @@ struct config {
 static inline bool config_reads_files(const struct config *c)
 {
     return c->savefile_count > 0;
+}
+
+static inline unsigned config_dispatchers(const struct config *c)
+{
+    return c->dispatchers > 1 && c->dispatchers <= DISPATCHERS_MAX && !config_reads_files(c) ? c->dispatchers : 1;
 }
 
 /* All zero but magic, layout and bytes. */

@@ -17,6 +17,7 @@
 
 #define COUNTERS_LAYOUT 3
 #define SHARDS_MAX 64
+#define DISPATCHERS_MAX 8 /* threads that capture, each with a ring of its own to every shard */
 #define INTERFACES_MAX 64
 #define INTERFACE_NAME 16
 
@@ -34,6 +35,12 @@ static inline uint64_t counter_get(const counter *c)
 static inline void counter_add(counter *c, uint64_t n)
 {
     counter_set(c, counter_get(c) + n);
+}
+
+/* For the dispatcher, whose threads share their counters. Once a batch, or for a packet that is dropped. */
+static inline void counter_add_shared(counter *c, uint64_t n)
+{
+    atomic_fetch_add_explicit(c, n, memory_order_relaxed);
 }
 
 /* States of a saver: labels of the reference's metrics. X(NAME, "label") */
@@ -165,7 +172,23 @@ struct shard_page {
     struct shard_counters c;
     struct reset_board resets;
     struct local_addresses local;
+    struct ring_peer more_rings[DISPATCHERS_MAX - 1]; /* of -dispatchers, beside `ring`; writer: the shard */
 };
+
+/* The consumer's side of the ring that dispatcher thread d fills. */
+static inline const struct ring_peer *shard_page_peer(const struct shard_page *p, unsigned d)
+{
+    return d == 0 ? &p->ring : &p->more_rings[d - 1];
+}
+
+/* Bytes consumed from all rings: moves with every record. Relaxed: for those who watch. */
+static inline uint64_t shard_page_consumed(const struct shard_page *p)
+{
+    uint64_t sum = 0;
+    for (unsigned d = 0; d < DISPATCHERS_MAX; d++)
+        sum += atomic_load_explicit(&shard_page_peer(p, d)->cons, memory_order_relaxed);
+    return sum;
+}
 
 enum shard_stage {
     STAGE_IDLE,
@@ -199,9 +222,10 @@ struct dispatcher_page {
     _Atomic uint64_t heartbeat;
     counter delivered; /* packets libpcap handed over, all sources */
     counter drops[CAUSE_COUNT];
-    counter ring_full[SHARDS_MAX];    /* the part of drops[CAUSE_RING_FULL] per shard */
-    counter enqueued[SHARDS_MAX];     /* copy of the rings' counts for readers that do not map the rings */
-    counter ring_backlog[SHARDS_MAX]; /* gauge, bytes */
+    counter ring_full[SHARDS_MAX];     /* the part of drops[CAUSE_RING_FULL] per shard */
+    counter enqueued[SHARDS_MAX];      /* copy of the rings' counts for readers that do not map the rings */
+    counter ring_backlog[SHARDS_MAX];  /* gauge, bytes */
+    counter captured[DISPATCHERS_MAX]; /* packets that each thread took from libpcap */
     counter capture_gap_ms;
     counter interfaces_capturing; /* gauge */
     struct interface_counters interfaces[INTERFACES_MAX];

@@ -323,6 +323,12 @@ static int check_together(struct parse *p)
     if (config_reads_files(c) && c->shards_external)
         return refuse(p, "%s does not go together with %s: drop one of them", given_as(p, "read", a),
                       given_as(p, "shards.external", b));
+    if (config_reads_files(c) && c->dispatchers > 1)
+        return refuse(p, "%s does not go together with %s: a savefile is read by one", given_as(p, "dispatchers", a),
+                      given_as(p, "read", b));
+    if (c->dedup && c->dispatchers > 1)
+        return refuse(p, "%s does not go together with %s: the twin may have come to another dispatcher",
+                      given_as(p, "dedup", a), given_as(p, "dispatchers", b));
     if (config_reads_files(c) && c->dedup)
         return refuse(p,
                       "%s does not go together with %s: the packets of a savefile do not say which interface saw them",

@@ -343,6 +343,9 @@ static const struct flag table[] = {
 
     {FLAG("shards", "N", NULL, "processes that save flows, 1 to 64", FLAG_RESOURCES, set_number), .own = true,
      IN_CONFIG(shards), .min = 1, .max = SHARDS_MAX, GIVEN(shards_given), .shown = "cores less one, 1 to 4"},
+    {FLAG("dispatchers", "N", "1", "threads that capture, each with a core, 1 to 8; not with -read", FLAG_RESOURCES,
+          set_number),
+     .own = true, IN_CONFIG(dispatchers), .min = 1, .max = DISPATCHERS_MAX},
     {FLAG("shards.external", NULL, "false", "other supervisors start the shards: shardcap-shard -slot N -rundir DIR",
           FLAG_RESOURCES, set_bool),
      .own = true, IN_CONFIG(shards_external)},

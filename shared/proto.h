@@ -72,6 +72,12 @@ enum proto_role {
 #define PROTO_FDS_PER_MSG 64 /* below the kernel's SCM_MAX_FD 253 */
 #define PROTO_TEXT 512
 
+/* Index of ROLE_RING: the ring from dispatcher thread `dispatcher` to a shard. */
+static inline unsigned proto_ring_index(unsigned dispatcher, unsigned shard)
+{
+    return dispatcher * 64 + shard; /* SHARDS_MAX */
+}
+
 struct proto_fd_name {
     uint16_t role;
     uint16_t index;

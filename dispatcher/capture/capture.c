@@ -5,10 +5,12 @@
 #include "dispatcher/capture/capture.h"
 
 #include <errno.h>
+#include <linux/if_packet.h>
 #include <pcap/pcap.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "dispatcher/capture/filter.h"
@@ -161,6 +163,22 @@ int capture_open_interface(const char *name, uint32_t snaplen, uint64_t buffer_b
         return rc;
     }
     *out = c;
+    return SC_OK;
+}
+
+int capture_fanout(struct capture *c, int *group, char error[CAPTURE_ERROR])
+{
+    int fd = pcap_fileno(c->pcap), made = 0;
+    unsigned flags = *group < 0 ? PACKET_FANOUT_FLAG_UNIQUEID : 0; /* the kernel chooses one that nobody else has */
+    unsigned what = (unsigned)(*group < 0 ? 0 : *group) | (PACKET_FANOUT_HASH | flags) << 16;
+    socklen_t len = sizeof made;
+    if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &what, sizeof what) != 0 ||
+        (*group < 0 && getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &made, &len) != 0)) {
+        say(error, "packets cannot be shared with other captures", strerror(errno));
+        return SC_ESYS;
+    }
+    if (*group < 0)
+        *group = made & 0xffff;
     return SC_OK;
 }
 

@@ -29,6 +29,11 @@ typedef void capture_cb(void *ctx, const struct captured *p);
 int capture_open_interface(const char *name, uint32_t snaplen, uint64_t buffer_bytes, struct capture **out,
                            char error[CAPTURE_ERROR]) SC_MUST_CHECK;
 
+/* Shares the interface's packets with the other captures of a group, each flow with the same one (PACKET_FANOUT_HASH,
+ * which is symmetric). *group < 0: makes a group and returns its number; else joins it. Packets that came before belong
+ * to nobody: whoever reads them leaves them out. SC_OK, or SC_ESYS with a text. */
+int capture_fanout(struct capture *c, int *group, char error[CAPTURE_ERROR]) SC_MUST_CHECK;
+
 /* How a savefile is read: like read(2); 0 = end. */
 typedef ssize_t capture_read_fn(void *ctx, void *buf, size_t n);
 

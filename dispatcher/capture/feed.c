@@ -22,6 +22,8 @@ struct feed_ring {
     const struct shard_page *page;
     int doorbell;
     unsigned unpublished; /* records */
+    uint64_t counted;     /* packets that are in the counters */
+    uint64_t backlog;     /* this ring's part of the gauge */
     bool urgent;          /* one of them is not a TICK: worth waking a sleeper, who else finds it after its nap */
     bool kill_told;
     uint32_t kill_generation; /* of the shard, when it was told */
@@ -60,7 +62,7 @@ int feed_add_ring(struct feed *f, unsigned shard, void *map, size_t map_bytes, c
     if (shard >= f->s.shards || shard >= SHARDS_MAX)
         return SC_EINVAL;
     struct feed_ring *r = &f->ring[shard];
-    int rc = ring_producer_attach(&r->ring, map, map_bytes, &page->ring);
+    int rc = ring_producer_attach(&r->ring, map, map_bytes, shard_page_peer(page, f->s.thread));
     if (rc != SC_OK)
         return rc;
     r->page = page;
@@ -71,13 +73,20 @@ int feed_add_ring(struct feed *f, unsigned shard, void *map, size_t map_bytes, c
     return SC_OK;
 }
 
-void feed_settle(struct feed *f)
+void feed_settle(struct feed *const *feeds, unsigned count)
 {
-    struct dispatcher_page *page = f->s.page;
+    struct dispatcher_page *page = feeds[0]->s.page;
     uint64_t fates = 0;
-    for (unsigned i = 0; i < f->s.shards; i++) {
-        counter_set(&page->enqueued[i], f->ring[i].ring.packets);
-        fates += f->ring[i].ring.packets;
+    for (unsigned i = 0; i < feeds[0]->s.shards; i++) {
+        uint64_t packets = 0;
+        for (unsigned k = 0; k < count; k++) {
+            struct feed_ring *r = &feeds[k]->ring[i];
+            r->counted = r->ring.packets;
+            packets += r->counted;
+        }
+        counter_set(&page->enqueued[i], packets);
+        counter_set(&page->ring_backlog[i], 0);
+        fates += packets;
     }
     for (unsigned c = 0; c < CAUSE_COUNT; c++)
         fates += counter_get(&page->drops[c]);
@@ -89,13 +98,14 @@ static void publish(struct feed *f, unsigned shard)
     struct feed_ring *r = &f->ring[shard];
     struct dispatcher_page *page = f->s.page;
     bool sleeps = ring_publish(&r->ring, f->until, f->clock);
-    uint64_t fresh = r->ring.packets - counter_get(&page->enqueued[shard]);
+    uint64_t fresh = r->ring.packets - r->counted;
     bool urgent = r->urgent;
     r->unpublished = 0;
     r->urgent = false;
     if (fresh > 0) {
-        counter_add(&page->enqueued[shard], fresh);
-        counter_add(&page->delivered, fresh);
+        counter_add_shared(&page->enqueued[shard], fresh);
+        counter_add_shared(&page->delivered, fresh);
+        r->counted = r->ring.packets;
     }
     if (sleeps && urgent && r->doorbell >= 0)
         doorbell_ring(r->doorbell);
@@ -190,8 +200,8 @@ static struct instant instant_of(const struct feed *f, struct wall ts)
 
 void feed_drop(struct feed *f, enum cause cause)
 {
-    counter_add(&f->s.page->drops[cause], 1);
-    counter_add(&f->s.page->delivered, 1);
+    counter_add_shared(&f->s.page->drops[cause], 1);
+    counter_add_shared(&f->s.page->delivered, 1);
 }
 
 static void fill(struct ring_record *rec, const struct feed_packet *p, uint32_t caplen, const struct frame *frame,
@@ -240,7 +250,7 @@ void feed_packet(struct feed *f, const struct feed_packet *p)
     }
     struct ring_record *rec = reserve(f, route.shard, frame.hdr_len);
     if (!rec) {
-        counter_add(&f->s.page->ring_full[route.shard], 1);
+        counter_add_shared(&f->s.page->ring_full[route.shard], 1);
         feed_drop(f, CAUSE_RING_FULL);
         return;
     }
@@ -297,7 +307,9 @@ void feed_housekeep(struct feed *f, struct instant now, struct wall until)
             bring_addresses(f, i);
         /* relaxed: a cap that is late by one round is still a cap; pairs with the shard's relaxed load */
         atomic_store_explicit(&r->ring.shared->flows_global, flows, memory_order_relaxed);
-        counter_set(&f->s.page->ring_backlog[i], ring_fill(&r->ring));
+        uint64_t backlog = ring_fill(&r->ring);
+        counter_add_shared(&f->s.page->ring_backlog[i], backlog - r->backlog); /* modulo 2^64 */
+        r->backlog = backlog;
         if (r->ring.peer_bad)
             tell_kill(f, i);
         publish(f, i);

@@ -23,6 +23,7 @@ struct feed_settings {
     bool live;        /* ring full: live drops, -read waits */
     uint32_t snaplen; /* longer packets are cut to it */
     unsigned shards;
+    unsigned thread;     /* which of -dispatchers; they share the page */
     uint32_t sample;     /* one flow of so many; 0 = all */
     struct dedup *dedup; /* the caller's; NULL = packets may be saved once for each interface */
     struct siphash_key secret;
@@ -55,7 +56,7 @@ int feed_add_ring(struct feed *f, unsigned shard, void *map, size_t map_bytes, c
                   int doorbell) SC_MUST_CHECK;
 
 /* After the last feed_add_ring: counts what a dispatcher that died had published, so that the balance is exact. */
-void feed_settle(struct feed *f);
+void feed_settle(struct feed *const *feeds, unsigned count); /* one of each thread */
 
 /* Live: the two clocks read together, before a burst. A packet's instant is its own time moved by their difference,
  * never before the last one, never in the future. */

@@ -15,6 +15,7 @@
 #include "dispatcher/capture/drain.h"
 #include "dispatcher/capture/interfaces.h"
 #include "dispatcher/capture/sources.h"
+#include "dispatcher/capture/workers.h"
 #include "shared/confine.h"
 #include "shared/evloop.h"
 #include "shared/log.h"
@@ -218,8 +219,14 @@ static int follow(struct live *l, bool start)
     if (sources_keep(l->sources, chosen, count) > 0)
         l->tell_pending = true;
     memset(hosts, 0, sizeof hosts);
-    sources_hosts(l->sources, hosts, links_addresses(&l->links, chosen, count, hosts, ANONYMIZE_EXEMPT_MAX));
+    size_t host_count = links_addresses(&l->links, chosen, count, hosts, ANONYMIZE_EXEMPT_MAX);
+    sources_hosts(l->sources, hosts, host_count);
     send_addresses(l);
+    /* The others first: once this thread captures, every flow has its dispatcher. */
+    if (l->s.workers) {
+        workers_set(l->s.workers, chosen, count, hosts, host_count, l->address, l->address_count);
+        l->unmet = workers_unmet(l->s.workers) || l->unmet;
+    }
     status = open_missing(l, chosen, count, start);
     if (status == EXIT_DONE && count == 0 && c->interface_count == 0 && !l->none_said)
         log_warn("no network interface is up but loopback: waiting for one");
@@ -255,6 +262,8 @@ static void housekeep(struct live *l)
     if (retry) {
         l->next_retry.ns = now.ns + RETRY_NS;
         sources_stats(l->sources);
+        if (l->s.workers)
+            l->unmet = workers_unmet(l->s.workers) || l->unmet;
     }
     if (sources_lost_one(l->sources)) {
         l->unmet = true;
@@ -320,8 +329,12 @@ static bool prepare(struct live *l)
     l->interfaces = interfaces_open();
     if (!l->loop || !l->interfaces)
         return false;
-    const struct sources_settings settings = {
-        .loop = l->loop, .feed = l->s.feed, .config = l->s.config, .page = l->s.page, .clock = l->clock};
+    const struct sources_settings settings = {.loop = l->loop,
+                                              .feed = l->s.feed,
+                                              .config = l->s.config,
+                                              .page = l->s.page,
+                                              .clock = l->clock,
+                                              .fanout = l->s.fanout};
     l->sources = sources_new(&settings);
     return l->sources && evloop_on_readable(l->loop, interfaces_fd(l->interfaces), on_notice, l) &&
            evloop_on_readable(l->loop, l->s.control->sock, on_control, l) &&
@@ -358,6 +371,8 @@ int live_run(const struct live_settings *settings)
     l->next_retry.ns = mono_now(l).ns + RETRY_NS;
     housekeep(l);
     capture_on(l);
+    if (l->s.workers)
+        workers_stop(l->s.workers, !l->leave);
     fetch_the_rest(l);
     bool leave = l->leave;
     release(l);

@@ -14,6 +14,8 @@ struct live_settings {
     const struct config *config;
     struct dispatcher_page *page;
     const char *program;        /* path of this program, for the message about permissions */
+    struct fanout *fanout;      /* of -dispatchers; NULL: one thread */
+    struct workers *workers;    /* likewise; stopped by live_run, the caller's */
     struct wall captured_until; /* of the dispatcher before this one; 0 = there was none. The gap is counted. */
 };
 

@@ -15,6 +15,7 @@
 #include "dispatcher/capture/feed.h"
 #include "dispatcher/capture/live.h"
 #include "dispatcher/capture/offline.h"
+#include "dispatcher/capture/workers.h"
 #include "shared/config.h"
 #include "shared/confine.h"
 #include "shared/counters.h"
@@ -32,9 +33,11 @@ struct dispatcher {
     struct control control;
     const struct config *config;
     struct dispatcher_page *page;
-    struct feed *feed;
-    struct dedup *dedup;        /* NULL without -dedup */
-    struct wall captured_until; /* of the dispatcher before this one */
+    struct feed *feed[DISPATCHERS_MAX]; /* the first is live.c's or offline.c's */
+    struct fanout *fanout;              /* NULL: one thread */
+    struct workers *workers;            /* likewise */
+    struct dedup *dedup;                /* NULL without -dedup */
+    struct wall captured_until;         /* of the dispatcher before this one */
     int files[SAVEFILES_MAX];
     struct offline offline;
     char program[CONFIG_PATH];
@@ -104,21 +107,13 @@ static int take_page(struct dispatcher *d)
     return EXIT_DONE;
 }
 
-static int take_ring(struct dispatcher *d, unsigned shard)
+static int take_ring(struct dispatcher *d, unsigned thread, unsigned shard, const struct shard_page *page, int bell)
 {
-    size_t ring_bytes, page_bytes;
-    struct ring_shared *ring = take_map(d, ROLE_RING, shard, true, &ring_bytes);
+    size_t ring_bytes;
+    struct ring_shared *ring = take_map(d, ROLE_RING, proto_ring_index(thread, shard), true, &ring_bytes);
     if (!ring)
         return missing(d, "ring", shard);
-    const struct shard_page *page = take_map(d, ROLE_SHARD_PAGE, shard, false, &page_bytes);
-    if (!page || page_bytes < sizeof *page)
-        return missing(d, "shard page", shard);
-    int bell = proto_take_fd(&d->control.self, ROLE_DOORBELL, shard);
-    if (bell < 0) {
-        errno = ENOENT;
-        return missing(d, "doorbell", shard);
-    }
-    int rc = feed_add_ring(d->feed, shard, ring, ring_bytes, page, bell);
+    int rc = feed_add_ring(d->feed[thread], shard, ring, ring_bytes, page, bell);
     if (rc != SC_OK)
         return control_fail(&d->control, rc == SC_EVERSION ? EXIT_CONFIG : EXIT_FAILED, "attaching: ring %u: %s", shard,
                             sc_strerror(rc));
@@ -128,13 +123,29 @@ static int take_ring(struct dispatcher *d, unsigned shard)
     return EXIT_DONE;
 }
 
-static int make_feed(struct dispatcher *d)
+static int take_shard(struct dispatcher *d, unsigned shard)
+{
+    size_t page_bytes;
+    const struct shard_page *page = take_map(d, ROLE_SHARD_PAGE, shard, false, &page_bytes);
+    if (!page || page_bytes < sizeof *page)
+        return missing(d, "shard page", shard);
+    int bell = proto_take_fd(&d->control.self, ROLE_DOORBELL, shard), status = EXIT_DONE;
+    if (bell < 0) {
+        errno = ENOENT;
+        return missing(d, "doorbell", shard);
+    }
+    for (unsigned i = 0; i < config_dispatchers(d->config) && status == EXIT_DONE; i++)
+        status = take_ring(d, i, shard, page, bell);
+    return status;
+}
+
+static int make_feeds(struct dispatcher *d)
 {
     const struct config *c = d->config;
     bool live = !config_reads_files(c);
     int64_t offline_tick = c->flowtimeout_ns > 0 && c->flowtimeout_ns < NS_PER_SEC ? c->flowtimeout_ns : NS_PER_SEC;
     d->dedup = c->dedup ? dedup_new(&c->hash_key) : NULL;
-    const struct feed_settings settings = {
+    struct feed_settings settings = {
         .live = live,
         .snaplen = c->maxheadersize,
         .sample = c->sample,
@@ -147,15 +158,18 @@ static int make_feed(struct dispatcher *d)
         .wait = wait_for_room,
         .ctx = d,
     };
-    d->feed = feed_new(&settings);
-    if (!d->feed || (c->dedup && !d->dedup))
-        return control_fail(&d->control, EXIT_FAILED, "out of memory");
+    for (unsigned i = 0; i < config_dispatchers(c); i++) {
+        settings.thread = i;
+        d->feed[i] = feed_new(&settings);
+        if (!d->feed[i] || (c->dedup && !d->dedup))
+            return control_fail(&d->control, EXIT_FAILED, "out of memory");
+    }
     for (unsigned i = 0; i < c->shards; i++) {
-        int status = take_ring(d, i);
+        int status = take_shard(d, i);
         if (status != EXIT_DONE)
             return status;
     }
-    feed_settle(d->feed);
+    feed_settle(d->feed, config_dispatchers(c));
     return EXIT_DONE;
 }
 
@@ -182,7 +196,7 @@ static int attach(struct dispatcher *d)
     if (status == EXIT_DONE)
         status = take_page(d);
     if (status == EXIT_DONE)
-        status = make_feed(d);
+        status = make_feeds(d);
     if (status == EXIT_DONE)
         status = take_files(d);
     proto_attachment_free(&d->control.self); /* slot and generation stay */
@@ -241,6 +255,19 @@ static int confine_files(struct dispatcher *d)
                : control_fail(&d->control, EXIT_FAILED, "cannot confine the process to its files: %s", strerror(errno));
 }
 
+/* Confined to files as this thread is, and before the filter of calls, which all threads get. */
+static int make_workers(struct dispatcher *d)
+{
+    const struct workers_settings settings = {.feeds = d->feed,
+                                              .count = config_dispatchers(d->config),
+                                              .config = d->config,
+                                              .page = d->page,
+                                              .clock = d->control.clock,
+                                              .fanout = d->fanout = fanout_new()};
+    d->workers = d->fanout ? workers_new(&settings) : NULL;
+    return d->workers ? EXIT_DONE : control_fail(&d->control, EXIT_FAILED, "cannot start the other dispatchers");
+}
+
 /* Last, so that the list is of what capturing needs and not of what starting does. */
 static int confine_calls_and_files(struct dispatcher *d)
 {
@@ -250,6 +277,8 @@ static int confine_calls_and_files(struct dispatcher *d)
     if (c->filter[0] && capture_filter_text(c->filter, error) != SC_OK)
         log_debug("the filter does not compile for Ethernet: %s", error);
     int status = confine_files(d);
+    if (status == EXIT_DONE && config_dispatchers(c) > 1)
+        status = make_workers(d);
     if (status != EXIT_DONE)
         return status;
     int rc = sandbox_calls(config_reads_files(c) ? SANDBOX_CAPTURE_FILES : SANDBOX_CAPTURE_LIVE, c->seccomp);
@@ -257,6 +286,14 @@ static int confine_calls_and_files(struct dispatcher *d)
                ? EXIT_DONE
                : control_fail(&d->control, EXIT_FAILED,
                               "cannot install the seccomp filter: %s; -seccomp=none does without", strerror(errno));
+}
+
+/* Before anything was captured. */
+static unsigned end_all(struct dispatcher *d)
+{
+    if (d->workers)
+        workers_stop(d->workers, true);
+    return drain_end(&d->control, d->feed[0], d->page);
 }
 
 static int run(struct dispatcher *d)
@@ -268,21 +305,23 @@ static int run(struct dispatcher *d)
         control_wait(&d->control, NS_PER_SEC);
     }
     if (!d->control.started || d->control.gone) { /* stopped before the start */
-        (void)drain_end(&d->control, d->feed, d->page);
+        (void)end_all(d);
         return d->control.gone ? EXIT_TEMPFAIL : EXIT_DONE;
     }
     if (config_reads_files(d->config)) {
         d->offline = (struct offline){
-            .control = &d->control, .feed = d->feed, .config = d->config, .page = d->page, .files = d->files};
+            .control = &d->control, .feed = d->feed[0], .config = d->config, .page = d->page, .files = d->files};
         return offline_run(&d->offline);
     }
     const struct live_settings settings = {
         .control = &d->control,
-        .feed = d->feed,
+        .feed = d->feed[0],
         .config = d->config,
         .page = d->page,
         .program = d->program,
         .captured_until = d->captured_until,
+        .fanout = d->fanout,
+        .workers = d->workers,
     };
     return live_run(&settings);
 }
@@ -332,7 +371,10 @@ int main(int argc, char **argv)
         status = confine_calls_and_files(&d);
     if (status == EXIT_DONE)
         status = run(&d);
-    feed_free(d.feed);
+    workers_free(d.workers);
+    fanout_free(d.fanout);
+    for (unsigned i = 0; i < DISPATCHERS_MAX; i++)
+        feed_free(d.feed[i]);
     dedup_free(d.dedup);
     return status;
 }

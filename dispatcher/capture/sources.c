@@ -6,6 +6,7 @@
  * earlier interface of that name, left them; when all slots are taken the rest share the last one. */
 #include "dispatcher/capture/sources.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,15 @@ struct source {
     enum filter_detail detail;
     struct wall until;
     bool failed;
+    struct wall joined; /* its group; packets of before are another's, too */
+};
+
+struct fanout {
+    pthread_mutex_t lock; /* also of the counters' slots */
+    struct {
+        int index, number;
+        unsigned members;
+    } group[INTERFACES_MAX];
 };
 
 struct sources {
@@ -44,6 +54,36 @@ struct sources {
     unsigned burst; /* packets of the burst that runs */
     char text[FILTER_TEXT], whole[FILTER_TEXT];
 };
+
+struct fanout *fanout_new(void)
+{
+    struct fanout *f = calloc(1, sizeof *f);
+    if (f && pthread_mutex_init(&f->lock, NULL) != 0) {
+        free(f);
+        f = NULL;
+    }
+    return f;
+}
+
+void fanout_free(struct fanout *f)
+{
+    if (!f)
+        return;
+    pthread_mutex_destroy(&f->lock);
+    free(f);
+}
+
+static void lock(const struct sources *s)
+{
+    if (s->s.fanout)
+        pthread_mutex_lock(&s->s.fanout->lock);
+}
+
+static void unlock(const struct sources *s)
+{
+    if (s->s.fanout)
+        pthread_mutex_unlock(&s->s.fanout->lock);
+}
 
 struct sources *sources_new(const struct sources_settings *settings)
 {
@@ -92,18 +132,56 @@ static struct interface_counters *slot_of(struct dispatcher_page *page, const st
 
 static void gauge(struct sources *s, struct source *src, int delta)
 {
-    counter_set(&s->s.page->interfaces_capturing, s->count);
-    atomic_store_explicit(&src->counters->capturing,
-                          atomic_load_explicit(&src->counters->capturing, memory_order_relaxed) + (uint32_t)delta,
-                          memory_order_relaxed);
+    if (s->s.thread == 0)
+        counter_set(&s->s.page->interfaces_capturing, s->count);
+    atomic_fetch_add_explicit(&src->counters->capturing, (uint32_t)delta, memory_order_relaxed);
+}
+
+/* ---- groups ---- */
+
+static int join_group(struct sources *s, struct source *src, char error[CAPTURE_ERROR])
+{
+    int rc = SC_OK, free_one = -1, at = -1;
+    if (!s->s.fanout)
+        return SC_OK;
+    lock(s);
+    for (int i = 0; i < INTERFACES_MAX; i++) {
+        if (s->s.fanout->group[i].members == 0)
+            free_one = i;
+        else if (s->s.fanout->group[i].index == src->link.index)
+            at = i;
+    }
+    int number = at < 0 ? -1 : s->s.fanout->group[at].number;
+    rc = capture_fanout(src->capture, &number, error);
+    if (at < 0)
+        at = free_one; /* there is one: no thread has more than INTERFACES_MAX open */
+    if (rc == SC_OK && at >= 0) {
+        s->s.fanout->group[at].index = src->link.index;
+        s->s.fanout->group[at].number = number;
+        s->s.fanout->group[at].members++;
+    }
+    unlock(s);
+    src->joined = s->s.clock->wall(s->s.clock->ctx);
+    return rc;
+}
+
+static void leave_group(struct sources *s, const struct source *src)
+{
+    if (!s->s.fanout)
+        return;
+    lock(s);
+    for (int i = 0; i < INTERFACES_MAX; i++)
+        if (s->s.fanout->group[i].members > 0 && s->s.fanout->group[i].index == src->link.index)
+            s->s.fanout->group[i].members--;
+    unlock(s);
 }
 
 static void count_stats(struct source *src)
 {
     struct capture_stats now = capture_stats(src->capture);
-    counter_add(&src->counters->kernel_received, now.received - src->counted.received);
-    counter_add(&src->counters->kernel_dropped, now.dropped - src->counted.dropped);
-    counter_add(&src->counters->if_dropped, now.if_dropped - src->counted.if_dropped);
+    counter_add_shared(&src->counters->kernel_received, now.received - src->counted.received);
+    counter_add_shared(&src->counters->kernel_dropped, now.dropped - src->counted.dropped);
+    counter_add_shared(&src->counters->if_dropped, now.if_dropped - src->counted.if_dropped);
     src->counted = now;
 }
 
@@ -127,6 +205,8 @@ static void on_packet(void *ctx, const struct captured *c)
         .linktype = capture_linktype(src->capture),
         .ts = c->ts,
     };
+    if (c->ts.ns < src->joined.ns)
+        return;
     if (c->ts.ns > src->until.ns)
         src->until = c->ts;
     s->burst++;
@@ -143,7 +223,8 @@ static unsigned read_source(struct source *src)
     s->burst = 0;
     feed_burst(s->s.feed, clock->mono(clock->ctx), wall);
     int n = capture_dispatch(src->capture, BURST, on_packet, src, error);
-    counter_add(&src->counters->delivered, s->burst);
+    counter_add_shared(&src->counters->delivered, s->burst);
+    counter_add_shared(&s->s.page->captured[s->s.thread], s->burst);
     if (n < 0) {
         log_warn("interface %s: capture has failed: %s", src->shown, error);
         src->failed = true;
@@ -162,6 +243,7 @@ static void close_source(struct sources *s, size_t i)
         s->open[k] = s->open[k + 1];
     gauge(s, src, -1);
     evsource_remove(src->readable);
+    leave_group(s, src);
     capture_close(src->capture);
     free(src);
 }
@@ -263,7 +345,7 @@ void sources_hosts(struct sources *s, const struct ipaddr *hosts, size_t count)
 /* The share of a new interface: an equal one, out of what the open ones have left. */
 static uint64_t share(const struct sources *s, size_t expected)
 {
-    uint64_t total = s->s.config->capturebuffer, used = 0;
+    uint64_t total = s->s.config->capturebuffer / config_dispatchers(s->s.config), used = 0;
     for (size_t i = 0; i < s->count; i++)
         used += s->open[i]->buffer;
     uint64_t want = total / (expected ? expected : 1), left = used < total ? total - used : 0;
@@ -301,10 +383,13 @@ int sources_open(struct sources *s, const struct link *l, size_t expected, char 
     int rc = capture_open_interface(l->name, s->s.config->maxheadersize, src->buffer, &src->capture, error);
     if (rc == SC_OK)
         rc = set_filter(s, src, error);
+    if (rc == SC_OK)
+        rc = join_group(s, src, error);
     if (rc == SC_OK) {
         src->readable = evloop_on_readable(s->s.loop, capture_fd(src->capture), on_readable, src);
         if (!src->readable) {
             (void)snprintf(error, CAPTURE_ERROR, "cannot wait for its packets");
+            leave_group(s, src);
             rc = SC_ESYS;
         }
     }
@@ -314,7 +399,9 @@ int sources_open(struct sources *s, const struct link *l, size_t expected, char 
         return rc;
     }
     s->open[s->count++] = src;
+    lock(s);
     src->counters = slot_of(s->s.page, src);
+    unlock(s);
     gauge(s, src, 1);
     return SC_OK;
 }
@@ -331,7 +418,8 @@ size_t sources_keep(struct sources *s, const struct link *const *links, size_t c
             continue;
         (void)read_source(src);
         feed_flush(s->s.feed, sources_until(s));
-        log_info("interface %s is no longer captured", src->shown);
+        if (s->s.thread == 0)
+            log_info("interface %s is no longer captured", src->shown);
         close_source(s, i);
         closed++;
     }

@@ -16,6 +16,11 @@
 #include "shared/counters.h"
 #include "shared/evloop.h"
 
+/* What the threads of a dispatcher agree on: the group of each interface. */
+struct fanout;
+struct fanout *fanout_new(void); /* NULL when out of memory */
+void fanout_free(struct fanout *f);
+
 struct sources;
 
 struct sources_settings {
@@ -24,6 +29,8 @@ struct sources_settings {
     const struct config *config;
     struct dispatcher_page *page;
     const struct clock *clock;
+    struct fanout *fanout; /* NULL: nobody else captures */
+    unsigned thread;       /* 0 speaks for all */
 };
 
 /* NULL when out of memory. */

@@ -76,12 +76,18 @@ static void drops_and_rings(const struct pages *p, const struct totals *t, struc
     for (unsigned i = 0; i < p->config->shards; i++)
         metric_sample(out, "shardcap_ring_full_packets_total", shard_label(label, i),
                       counter_get(&p->dispatcher->ring_full[i]));
+    metric_family(out, "shardcap_dispatcher_packets_total", METRIC_COUNTER,
+                  "Packets that each thread of -dispatchers took from interfaces.");
+    for (unsigned i = 0; i < config_dispatchers(p->config); i++) {
+        (void)snprintf(label, sizeof label, "dispatcher=\"%u\"", i);
+        metric_sample(out, "shardcap_dispatcher_packets_total", label, counter_get(&p->dispatcher->captured[i]));
+    }
     metric_family(out, "shardcap_ring_bytes", METRIC_GAUGE, "Fill and size of the shard's ring.");
     for (unsigned i = 0; i < p->config->shards; i++) {
         (void)snprintf(label, sizeof label, "shard=\"%u\",kind=\"used\"", i);
         metric_sample(out, "shardcap_ring_bytes", label, counter_get(&p->dispatcher->ring_backlog[i]));
         (void)snprintf(label, sizeof label, "shard=\"%u\",kind=\"size\"", i);
-        metric_sample(out, "shardcap_ring_bytes", label, p->config->ringsize);
+        metric_sample(out, "shardcap_ring_bytes", label, p->config->ringsize * config_dispatchers(p->config));
     }
 }
 

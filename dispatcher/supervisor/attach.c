@@ -15,13 +15,20 @@ void attach_add(struct attach_list *l, enum proto_role role, unsigned index, int
     l->fds[l->count++] = (struct proto_fd){.role = (uint16_t)role, .index = (uint16_t)index, .fd = fd};
 }
 
+static void add_rings(struct attach_list *l, const struct memory *m, unsigned shard)
+{
+    attach_add(l, ROLE_RING, proto_ring_index(0, shard), m->ring[shard]);
+    for (unsigned i = 0; i + 1 < m->dispatchers; i++)
+        attach_add(l, ROLE_RING, proto_ring_index(i + 1, shard), m->more_ring[i][shard]);
+}
+
 void attach_dispatcher(struct attach_list *l, const struct memory *m, const struct settings_fds *fds,
                        const struct config *config)
 {
     attach_add(l, ROLE_CONFIG, 0, m->config);
     attach_add(l, ROLE_DISPATCHER_PAGE, 0, m->dispatcher_fd);
     for (unsigned i = 0; i < m->shards; i++) {
-        attach_add(l, ROLE_RING, i, m->ring[i]);
+        add_rings(l, m, i);
         attach_add(l, ROLE_SHARD_PAGE, i, m->shard_fd[i]);
         attach_add(l, ROLE_DOORBELL, i, m->doorbell_dispatcher[i]);
     }
@@ -47,7 +54,7 @@ void attach_hub(struct attach_list *l, const struct memory *m, const struct sett
 void attach_shard(struct attach_list *l, const struct memory *m, const struct settings_fds *fds, unsigned shard)
 {
     attach_add(l, ROLE_CONFIG, 0, m->config);
-    attach_add(l, ROLE_RING, shard, m->ring[shard]);
+    add_rings(l, m, shard);
     attach_add(l, ROLE_SHARD_PAGE, shard, m->shard_fd[shard]);
     attach_add(l, ROLE_ARENA, shard, m->arena[shard]);
     attach_add(l, ROLE_DOORBELL, shard, m->doorbell_shard[shard]);

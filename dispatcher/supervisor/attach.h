@@ -7,7 +7,7 @@
 #include "dispatcher/supervisor/settings.h"
 #include "shared/proto.h"
 
-#define ATTACH_MAX (4 * SHARDS_MAX + SAVEFILES_MAX + 16)
+#define ATTACH_MAX ((3 + DISPATCHERS_MAX) * SHARDS_MAX + SAVEFILES_MAX + 16)
 
 struct attach_list {
     size_t count;

@@ -17,7 +17,7 @@
 
 static uint64_t rings(const struct config *c)
 {
-    return c->shards * ring_map_bytes(c->ringsize);
+    return (uint64_t)c->shards * config_dispatchers(c) * ring_map_bytes(c->ringsize);
 }
 
 static uint64_t capture(const struct config *c)
@@ -104,7 +104,7 @@ static void settings(FILE *out, const struct config *c)
     fprintf(out, "-events.serve = %s\n", c->serve[0] ? c->serve : "none");
     fprintf(out, "-prometheusx.listen-address = %s\n", c->listen_address[0] ? c->listen_address : "none");
     list(out, "-read", "none (live capture)", c->savefile_count, c->savefiles[0], CONFIG_PATH);
-    fprintf(out, "-shards = %u\n", c->shards);
+    fprintf(out, "-shards = %u\n-dispatchers = %u\n", c->shards, config_dispatchers(c));
     sources(out, c->uuid_sources);
     kernel_parts(out, c);
     fprintf(out, "-uuid.events = %s\n", c->uuid_events[0] ? c->uuid_events : "none");
@@ -139,7 +139,7 @@ void check_print(FILE *out, const struct config *c, uint64_t machine_bytes)
     settings(out, c);
     fputs("memory in the worst case:\n", out);
     amount(out, "arenas (-maxheap)", c->maxheap);
-    amount(out, "rings (-ringsize x -shards)", rings(c));
+    amount(out, "rings (-ringsize x -shards x -dispatchers)", rings(c));
     amount(out, "capture (-capturebuffer)", capture(c));
     amount(out, "event journal", BUS_JOURNAL_BYTES);
     amount(out, "processes", fixed(c));

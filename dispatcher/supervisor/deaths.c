@@ -72,8 +72,7 @@ static enum slot_death note_fault(struct child *c, enum slot_death death, int wa
         c->waited_ns += now.ns - c->progress_since.ns;
     counter_set(&faults->last_ns, (uint64_t)(now.ns - c->waited_ns));
     counter_add(&faults->count, 1);
-    bool got_on = counter_get(&faults->known) == 1 &&
-                  atomic_load_explicit(&page->ring.cons, memory_order_relaxed) != counter_get(&faults->began_at);
+    bool got_on = counter_get(&faults->known) == 1 && shard_page_consumed(page) != counter_get(&faults->began_at);
     return got_on && c->ever_ready ? DEATH_OUTSIDE : death;
 }
 

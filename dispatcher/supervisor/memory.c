@@ -61,19 +61,28 @@ static int new_config(struct memory *m, const struct config *config)
     return fcntl(m->config, F_ADD_SEALS, seals) == 0 ? SC_OK : SC_ESYS;
 }
 
-static int new_ring(struct memory *m, unsigned shard, uint64_t size)
+static int new_ring(int *fd_r, const struct ring_shared **head_r, uint64_t size)
 {
     size_t mapped;
-    m->ring[shard] = shm_create("ring", ring_map_bytes(size));
-    if (m->ring[shard] < 0)
+    *fd_r = shm_create("ring", ring_map_bytes(size));
+    if (*fd_r < 0)
         return SC_ESYS;
-    void *map = shm_map(m->ring[shard], true, &mapped);
+    void *map = shm_map(*fd_r, true, &mapped);
     if (!map)
         return SC_ESYS;
     int err = ring_format(map, size, 1, 0);
     if (err)
         errno = EINVAL;
-    m->ring_head[shard] = map;
+    *head_r = map;
+    return err;
+}
+
+/* One from each dispatcher to the shard. */
+static int new_rings(struct memory *m, unsigned shard, uint64_t size)
+{
+    int err = new_ring(&m->ring[shard], &m->ring_head[shard], size);
+    for (unsigned i = 0; i + 1 < m->dispatchers && !err; i++)
+        err = new_ring(&m->more_ring[i][shard], &m->more_ring_head[i][shard], size);
     return err;
 }
 
@@ -93,7 +102,7 @@ static int new_reports(struct memory *m, unsigned shard, char *error)
 static int new_shard(struct memory *m, unsigned shard, const struct config *config, char *error)
 {
     int pair[2];
-    if (new_ring(m, shard, config->ringsize) != SC_OK)
+    if (new_rings(m, shard, config->ringsize) != SC_OK)
         return failed(error, "a ring");
     m->shard[shard] = new_page("shard", sizeof(struct shard_page), SHARD_PAGE_MAGIC, &m->shard_fd[shard]);
     if (!m->shard[shard])
@@ -112,6 +121,7 @@ int memory_create(struct memory *m, const struct config *config, char *error)
 {
     memset(m, 0, sizeof(*m));
     m->shards = config->shards;
+    m->dispatchers = config_dispatchers(config);
     if (new_config(m, config) != SC_OK)
         return failed(error, "the configuration");
     m->dispatcher = new_page("dispatcher", sizeof(struct dispatcher_page), DISPATCHER_PAGE_MAGIC, &m->dispatcher_fd);
@@ -149,6 +159,10 @@ int memory_map(struct memory *m)
         m->shard[i] = shm_map(m->shard_fd[i], true, &bytes);
         m->ring_head[i] = shm_map(m->ring[i], true, &bytes);
         all = all && m->shard[i] && m->ring_head[i];
+        for (unsigned k = 0; k + 1 < m->dispatchers; k++) {
+            m->more_ring_head[k][i] = shm_map(m->more_ring[k][i], true, &bytes);
+            all = all && m->more_ring_head[k][i];
+        }
     }
     return all ? SC_OK : SC_ESYS;
 }

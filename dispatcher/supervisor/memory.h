@@ -9,9 +9,9 @@
 #include "shared/counters.h"
 
 struct memory {
-    unsigned shards;
+    unsigned shards, dispatchers;
     int config, dispatcher_fd, hub_fd, supervisor_fd, journal;
-    int ring[SHARDS_MAX], shard_fd[SHARDS_MAX], arena[SHARDS_MAX];
+    int ring[SHARDS_MAX], more_ring[DISPATCHERS_MAX - 1][SHARDS_MAX], shard_fd[SHARDS_MAX], arena[SHARDS_MAX];
     int doorbell_dispatcher[SHARDS_MAX], doorbell_shard[SHARDS_MAX]; /* two ends, both kept for successors */
     int reports_hub[SHARDS_MAX], reports_shard[SHARDS_MAX];          /* likewise */
     /* mapped here: the supervisor writes its own page and reads the others */
@@ -19,7 +19,7 @@ struct memory {
     const struct hub_page *hub;
     struct supervisor_page *supervisor;
     const struct shard_page *shard[SHARDS_MAX];
-    const struct ring_shared *ring_head[SHARDS_MAX];
+    const struct ring_shared *ring_head[SHARDS_MAX], *more_ring_head[DISPATCHERS_MAX - 1][SHARDS_MAX];
 };
 
 /* An empty arena in place of a shard's, whose fd is closed; nobody may be attached to it. SC_OK, or SC_ESYS and it is

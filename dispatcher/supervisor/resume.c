@@ -53,6 +53,8 @@ static void keep_all(const struct resume *r, bool on)
                            m->doorbell_shard[i], m->reports_hub[i], m->reports_shard[i]};
         for (unsigned k = 0; k < sizeof(own) / sizeof(*own); k++)
             keep_open(own[k], on);
+        for (unsigned k = 0; k + 1 < m->dispatchers; k++)
+            keep_open(m->more_ring[k][i], on);
         each_child(&r->shard[i], on);
     }
     for (unsigned i = 0; i < r->kept_count; i++)

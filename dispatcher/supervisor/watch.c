@@ -31,10 +31,16 @@ static bool stuck(struct child *c, uint64_t progress, bool busy, int64_t limit_n
  * value delays a verdict by one look. */
 static bool ring_holds(const struct family *f, unsigned shard)
 {
-    const struct ring_shared *r = f->memory->ring_head[shard];
-    uint64_t a = atomic_load_explicit(&r->slot[0].prod, memory_order_relaxed);
-    uint64_t b = atomic_load_explicit(&r->slot[1].prod, memory_order_relaxed);
-    return (a > b ? a : b) != atomic_load_explicit(&f->memory->shard[shard]->ring.cons, memory_order_relaxed);
+    const struct memory *m = f->memory;
+    bool holds = false;
+    for (unsigned i = 0; i == 0 || i < m->dispatchers; i++) {
+        const struct ring_shared *r = i == 0 ? m->ring_head[shard] : m->more_ring_head[i - 1][shard];
+        uint64_t a = atomic_load_explicit(&r->slot[0].prod, memory_order_relaxed);
+        uint64_t b = atomic_load_explicit(&r->slot[1].prod, memory_order_relaxed);
+        holds |=
+            (a > b ? a : b) != atomic_load_explicit(&shard_page_peer(m->shard[shard], i)->cons, memory_order_relaxed);
+    }
+    return holds;
 }
 
 bool watch_shard_owes(const struct family *f, unsigned shard)
@@ -51,8 +57,7 @@ static void watch_shard(struct child *c, struct mono now)
     struct family *f = c->family;
     const struct shard_page *p = f->memory->shard[c->index];
     char name[CHILD_NAME];
-    uint64_t progress = atomic_load_explicit(&p->progress, memory_order_relaxed) +
-                        atomic_load_explicit(&p->ring.cons, memory_order_relaxed);
+    uint64_t progress = atomic_load_explicit(&p->progress, memory_order_relaxed) + shard_page_consumed(p);
     bool finishing = f->phase == PHASE_FINISHING;
     bool in_file = atomic_load_explicit(&p->stage, memory_order_relaxed) == STAGE_FILE;
     int64_t limit = in_file ? WATCH_FILE_NS : finishing ? WATCH_FINISH_NS : WATCH_RING_NS;

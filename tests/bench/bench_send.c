@@ -109,8 +109,10 @@ int main(int argc, char **argv)
         int64_t now = bench_now();
         for (unsigned i = 0; i < burst; i++, n++) {
             struct tpacket2_hdr *h = next_slot(&s);
-            if (!h)
-                break;
+            if (!h) {
+                perror("send");
+                return 1;
+            }
             frame_make(&frame, syn ? flows + (uint32_t)n : (uint32_t)(n % flows), syn ? 0 : (uint32_t)(n / flows), now,
                        0);
             memcpy((uint8_t *)h + DATA_AT, frame.bytes, FRAME_HEADERS);

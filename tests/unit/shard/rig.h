@@ -41,6 +41,7 @@ struct rig {
     char root[64];
     int datadir, staging, events, reports;
     void *arena_map, *ring_map;
+    void *other_ring_map; /* of a second dispatcher; NULL = there is none */
     size_t arena_bytes, ring_bytes;
     uint64_t budget;
     struct shard_page *page;
@@ -224,6 +225,7 @@ static inline void rig_start(struct rig *r)
                            .arena_bytes = r->arena_bytes,
                            .budget = r->budget,
                            .ring_map = r->ring_map,
+                           .more_ring_maps = {r->other_ring_map},
                            .ring_bytes = r->ring_bytes,
                            .page = r->page,
                            .datadir = r->datadir,

@@ -310,10 +310,24 @@ static void what_is_no_flag(void **state)
 static void flags_of_later_times_are_unknown(void **state)
 {
     (void)state;
-    static const char *const later[] = {"-dispatchers=1", "-cpus=0"};
+    static const char *const later[] = {"-cpus=0"};
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
         assert_refused(PARSE(later[i]), "unknown flag");
-    assert_good(PARSE_ENV(ENV("SHARDCAP_DISPATCHERS=nonsense", "SHARDCAP_CPUS=x"), "-check"));
+    assert_good(PARSE_ENV(ENV("SHARDCAP_CPUS=x"), "-check"));
+}
+
+static void dispatchers(void **state)
+{
+    (void)state;
+    assert_good(PARSE(NULL));
+    assert_int_equal(config.dispatchers, 1);
+    assert_good(PARSE("-dispatchers=4"));
+    assert_int_equal(config_dispatchers(&config), 4);
+    assert_refused(PARSE("-dispatchers=0"), "1");
+    assert_refused(PARSE("-dispatchers=9"), "8");
+    assert_refused(PARSE("-dispatchers=2", "-read=x.pcap"), "-read");
+    assert_good(PARSE("-dispatchers=1", "-read=x.pcap"));
+    assert_refused(PARSE("-dispatchers=2", "-dedup"), "-dedup");
 }
 
 static void limits_and_disk(void **state)
@@ -800,6 +814,7 @@ int main(void)
         cmocka_unit_test(all_forms_of_a_flag),
         cmocka_unit_test(what_is_no_flag),
         cmocka_unit_test(flags_of_later_times_are_unknown),
+        cmocka_unit_test(dispatchers),
         cmocka_unit_test(limits_and_disk),
         cmocka_unit_test(bounds),
         cmocka_unit_test(ring_sizes_become_powers_of_two),

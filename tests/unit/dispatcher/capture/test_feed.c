@@ -94,7 +94,7 @@ static void make_feed(bool live, int64_t tick_ns)
     for (unsigned i = 0; i < h.shards; i++)
         assert_int_equal(feed_add_ring(h.feed, i, h.map[i], ring_map_bytes(RING_BYTES), &h.shard[i], h.bell[i][0]),
                          SC_OK);
-    feed_settle(h.feed);
+    feed_settle(&h.feed, 1);
 }
 
 static void open_house(unsigned shards, bool live, int64_t tick_ns)
