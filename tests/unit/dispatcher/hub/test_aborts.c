@@ -302,13 +302,37 @@ static void events_outlive_the_hub(void **state)
     expect_named(0, 0xc, 5000);
 }
 
+/* The oldest of them is not looked at: it might be the one. */
 static void more_than_can_be_looked_at_name_nothing(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i <= ABORTS_GROUP; i++)
-        reset(0, (uint16_t)(6000 + i), client, 10, 0);
+    reset(0, 5000, client, 10, 0);
+    reset(0, 5001, client, 15, 0);
+    for (unsigned i = 0; i < ABORTS_GROUP - 1; i++)
+        reset(0, (uint16_t)(6000 + i), client, 100, 0);
     told(0xa, client, 20, false);
     settled(20);
+    turn(200);
+    assert_int_equal(t.count, 0);
+}
+
+/* Many ports share a bucket. */
+static void no_other_port_fits(void **state)
+{
+    (void)state;
+    reset(0, 5000, client, 10, 0);
+    settled(20);
+    struct flowevent ev = {.destroyed = true, .time = {T0 + 20}};
+    ev.src.len = ev.dst.len = 4;
+    memcpy(ev.dst.bytes, client, 4);
+    for (unsigned port = 1; port < 65536; port++) {
+        ev.sport = (uint16_t)port;
+        ev.cookie = port;
+        if (port != 443)
+            aborts_event(t.aborts, &ev);
+        if (port % 8000 == 0)
+            turn(30);
+    }
     turn(30);
     assert_int_equal(t.count, 0);
 }
@@ -341,6 +365,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(missed_notes_bind_nothing_before, set_up, tear_down),
         cmocka_unit_test_setup_teardown(events_outlive_the_hub, set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_than_can_be_looked_at_name_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_other_port_fits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(old_ones_make_room, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
