@@ -99,6 +99,9 @@ class Commands(unittest.TestCase):
         run.settled().ready()
         self.fetch()
         self.assertEqual(self.generations(run)[("dispatcher", None)], 2)
+        gap = run.metric("shardcap_capture_gap_seconds")
+        self.assertGreater(gap, 0)  # from the last moment that the old one vouched for until the new one captures
+        self.assertLess(gap, 60)
         self.assertEqual(run.stop(), 0, run.log)
         self.assertEqual(run.summary()["drops"], {}, run.log)
         self.assertEqual(len(run.files()), 2)

@@ -280,6 +280,9 @@ class Supervised(External):
                 subprocess.run(["sv", how, str(service)], check=True, capture_output=True, timeout=30)
             run.until(lambda: run.metric("shardcap_restarts_total") == 2 * (i + 1) and run.get("/readyz")[0] == 200,
                       f"both are back after sv {how}")
+        self.assertRegex(run.ctl("restart all"), "^ok restarting 3 processes")  # theirs are told to leave, too
+        run.settled()
+        self.assertEqual([p["generation"] for p in run.status()["processes"][2:]], [5, 5])
         self.assertEqual(run.stop(), 0, run.log)
         self.assertEqual(run.summary()["drops"], {}, run.log)
         self.assertEqual(len(run.files()), 9)

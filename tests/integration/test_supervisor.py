@@ -143,5 +143,22 @@ class Stopping(unittest.TestCase):
         self.assertEqual(len(run.files()), 6)
 
 
+class Interfaces(unittest.TestCase):
+    def test_a_new_interface_is_captured_without_a_restart(self):
+        a, b, c = (netns.Namespace(self) for _ in range(3))
+        netns.join(a, b, "one", "veth0", 77)
+        run = family.Family(self, "-uuid.source=hash", namespace=a.name).ready()
+        before = run.children()
+        netns.join(a, c, "two", "veth0", 78)
+        run.ready(2)
+        server = traffic.Server(self, a)
+        traffic.fetch(b, "10.77.0.1", server.port, 3000)
+        traffic.fetch(c, "10.78.0.1", server.port, 3000)
+        self.assertEqual(run.children(), before)
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual(run.summary()["drops"], {}, run.log)
+        self.assertEqual(len(run.files()), 2)
+
+
 if __name__ == "__main__":
     unittest.main()
