@@ -27,7 +27,7 @@ import rows_live
 import rows_offline
 from measure import NotMeasured, Row, Unfit
 
-GROUPS = rows_live.ROWS + rows_offline.ROWS + rows_family.ROWS
+GROUPS = rows_offline.ROWS + rows_family.ROWS + rows_live.ROWS
 
 
 def take(machine, name, rows, ids):

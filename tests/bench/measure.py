@@ -103,7 +103,7 @@ class Machine:
     @contextlib.contextmanager
     def scratch(self):
         """A directory for one run that other users can pass through, as the shards' user must."""
-        with tempfile.TemporaryDirectory(dir=self.directory) as path:
+        with tempfile.TemporaryDirectory(dir=self.directory, ignore_cleanup_errors=True) as path:
             os.chmod(path, 0o755)
             yield path
 
