@@ -98,10 +98,18 @@ static int replace(const char *path, const char *text, const struct config *conf
     return rc;
 }
 
-/* What is there but no file (/dev/stdout, a pipe) is written in place: to replace it would break it. */
+/* Is it there but no file, as a pipe? Or in /dev, which for root is as easily replaced as any file: /dev/stdout is one
+ * of the two, whatever it leads to. */
+static bool stays(const char *path)
+{
+    struct stat st;
+    return strncmp(path, "/dev/", 5) == 0 || (stat(path, &st) == 0 && !S_ISREG(st.st_mode));
+}
+
+/* To replace it would break it. */
 static int write_in_place(const char *path, const char *text)
 {
-    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return -1;
     int rc = dprintf(fd, "%s", text) < 0 ? -1 : 0;
@@ -111,12 +119,11 @@ static int write_in_place(const char *path, const char *text)
 int summary_json(const char *path, const struct totals *t, double seconds, struct wall ended,
                  const struct config *config, char *error)
 {
-    struct stat st;
     char *text = build(t, seconds, (struct wall){config->started_ns}, ended);
     errno = ENOMEM;
     int rc = -1;
     if (text)
-        rc = stat(path, &st) == 0 && !S_ISREG(st.st_mode) ? write_in_place(path, text) : replace(path, text, config);
+        rc = stays(path) ? write_in_place(path, text) : replace(path, text, config);
     if (rc != 0)
         settings_error(error, "flag -summary: cannot write %s: %s", path, strerror(errno));
     free(text);

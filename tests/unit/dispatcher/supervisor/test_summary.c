@@ -120,6 +120,23 @@ static void test_json_to_a_pipe_is_written_in_place(void **state)
     unlink(fifo);
 }
 
+/* Standard output that leads to a file: the file grows, and what stands in /dev is not touched. */
+static void test_json_in_dev_is_written_in_place(void **state)
+{
+    struct totals t = example();
+    char error[FLAGS_ERROR], file[96], in_dev[32];
+    (void)state;
+    snprintf(file, sizeof(file), "%s/out", dir);
+    int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "before\n", 7), 7);
+    snprintf(in_dev, sizeof(in_dev), "/dev/fd/%d", fd);
+    assert_int_equal(summary_json(in_dev, &t, 1, ended, &config, error), SC_OK);
+    close(fd);
+    assert_non_null(strstr(slurp(file), "before\n{\"packets\""));
+    unlink(file);
+}
+
 static void test_json_that_cannot_be_written_names_flag_and_file(void **state)
 {
     struct totals t = example();
@@ -258,6 +275,7 @@ int main(void)
         cmocka_unit_test(test_json_is_the_agreed_one),
         cmocka_unit_test(test_json_follows_no_link),
         cmocka_unit_test(test_json_to_a_pipe_is_written_in_place),
+        cmocka_unit_test(test_json_in_dev_is_written_in_place),
         cmocka_unit_test(test_json_that_cannot_be_written_names_flag_and_file),
         cmocka_unit_test(test_table_keeps_trouble_and_limits_apart),
         cmocka_unit_test(test_check_adds_up),
