@@ -10,6 +10,11 @@ from installed import ROOT, install, run
 from need import need
 
 
+def setUpModule():
+    if family.SANITIZED:
+        raise unittest.SkipTest("what is installed and packaged is the plain build")
+
+
 class Install(unittest.TestCase):
     def setUp(self):
         self.tree = family.workdir(self)
