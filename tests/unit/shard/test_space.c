@@ -129,7 +129,7 @@ static void measured_and_kept(void **state)
     assert_int_equal(s.files, 0); /* no -keep: nothing is ever removed */
     assert_int_equal(s.used, 4 * 4096);
     r->config.maxdisk = 4096;
-    s = pass(&t, r, true, 0);
+    (void)pass(&t, r, true, 0);
     s = pass(&t, r, true, 0);
     assert_int_equal(s.files, 0);
     retention_free(&t);
