@@ -242,6 +242,30 @@ class Kernel(unittest.TestCase):
         run.until(lambda: run.metric("pcap_demuxer_uuids_total") == 60, "all have their names")
         self.check(run, cookies)
 
+    def test_a_hub_that_is_killed_again_and_again(self):
+        """Every 200 ms, under short connections of all kinds: all of them have their names."""
+        peers = self.peers(1000)
+        run = self.start()
+        stop, killed = threading.Event(), set()
+
+        def kill():
+            while not stop.wait(0.2):
+                for pid in run.children().get("shardcap-hub", []):
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except ProcessLookupError:
+                        continue
+                    killed.add(pid)
+        killer = threading.Thread(target=kill)
+        killer.start()
+        cookies = {}
+        while len(killed) < 3:
+            cookies.update(self.connections(500, mixed, peers=peers))
+        stop.set()
+        killer.join()
+        run.ready()
+        self.check(run, cookies)
+
     @staticmethod
     def carry_on(pid):
         try:
