@@ -61,6 +61,11 @@ void sealer_watched(struct sealer *s, struct shard_page *page)
     s->page = page;
 }
 
+static bool takes_long(const struct sealer *s)
+{
+    return s->mode == GZIP_SMALL || s->mode == GZIP_ZLIB || (s->mode == GZIP_AUTO && s->effort == EFFORT_SMALL);
+}
+
 bool chunk_ripe(const struct sealer *s, const struct flow *f)
 {
     uint64_t raw = f->total - f->sealed;
@@ -68,7 +73,7 @@ bool chunk_ripe(const struct sealer *s, const struct flow *f)
     if (raw < CHUNK_FIRST || (s->mode == GZIP_NONE && !s->stream))
         return false;
     if (!s->stream && arena_budget_used(s->a) < arena_budget_limit(s->a) / CHUNK_WIDE_SHARE)
-        return raw >= CHUNK_WIDE;
+        return raw >= (takes_long(s) ? CHUNK_WIDE_SMALL : CHUNK_WIDE);
     return raw >= (f->sealed < CHUNK_GROWS ? CHUNK_FIRST : CHUNK_LATER);
 }
 

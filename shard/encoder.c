@@ -93,7 +93,9 @@ size_t encoder_chunk(struct encoder *e, enum effort effort, const uint8_t *dict,
     }
     if (e->mode != GZIP_AUTO)
         effort = e->mode == GZIP_FAST ? EFFORT_FAST : EFFORT_SMALL;
-    const struct choice *c = last && e->last[effort].engine ? &e->last[effort] : &e->middle[effort];
+    /* For few bytes the dictionary is worth more than a better search without one. */
+    bool ends = last && e->last[effort].engine && (dict_len == 0 || effort == EFFORT_FAST);
+    const struct choice *c = ends ? &e->last[effort] : &e->middle[effort];
     return c->engine->chunk(c->state, dict, dict_len, in, n, last, out, cap);
 }
 

@@ -190,7 +190,7 @@ static void test_chunks_follow_the_budget(void **state)
     append(fx->a, idx, data, 1);
     assert_true(chunk_ripe(s, arena_flow(fx->a, idx)));
     assert_int_equal(chunk_seal(s, idx, false), SC_OK);
-    append(fx->a, idx, data, CHUNK_FIRST);
+    append(fx->a, idx, data, CHUNK_LATER);
     assert_false(chunk_ripe(s, arena_flow(fx->a, idx)));
     while (arena_budget_used(fx->a) < BUDGET / CHUNK_WIDE_SHARE)
         append(fx->a, hog, data, CHUNK_WIDE);
