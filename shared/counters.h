@@ -210,6 +210,9 @@ struct interface_counters {
     counter kernel_received; /* ps_recv, widened; includes drops */
     counter kernel_dropped;  /* ps_drop, widened */
     counter if_dropped;      /* ps_ifdrop, widened */
+    counter gap_rx;          /* packets that the interface received while no dispatcher captured; an estimate */
+    counter rx_seen;         /* what it had received when last looked at; 0 = nobody knows */
+    counter rx_index;        /* of the interface that rx_seen is of */
 };
 
 #define DISPATCHER_PAGE_MAGIC 0x53434450u

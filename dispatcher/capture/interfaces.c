@@ -130,6 +130,7 @@ static void add_link(struct links *t, const struct nlmsghdr *h)
     const struct rtattr *name = attribute(first, left, IFLA_IFNAME);
     const struct rtattr *master = attribute(first, left, IFLA_MASTER);
     const struct rtattr *info = attribute(first, left, IFLA_LINKINFO);
+    const struct rtattr *stats = attribute(first, left, IFLA_STATS64);
     if (!name || m->ifi_index <= 0)
         return;
     if (t->count == LINKS_MAX) {
@@ -145,6 +146,8 @@ static void add_link(struct links *t, const struct nlmsghdr *h)
         .joins = info && joins(info),
     };
     memcpy(l->name, RTA_DATA(name), n);
+    if (stats && RTA_PAYLOAD(stats) >= sizeof l->rx_packets) /* rx_packets comes first (rtnl_link_stats64) */
+        memcpy(&l->rx_packets, RTA_DATA(stats), sizeof l->rx_packets);
     if (master && RTA_PAYLOAD(master) >= sizeof l->master)
         memcpy(&l->master, RTA_DATA(master), sizeof l->master);
 }

@@ -18,8 +18,9 @@ struct link {
     char name[INTERFACE_NAME];
     bool up; /* administratively: IFF_UP */
     bool loopback;
-    bool joins; /* a bridge or bond: what its members carry is seen on it, too */
-    int master; /* index of the interface it is a member of; 0 = none */
+    bool joins;          /* a bridge or bond: what its members carry is seen on it, too */
+    uint64_t rx_packets; /* received since it exists, as it counts them */
+    int master;          /* index of the interface it is a member of; 0 = none */
 };
 
 struct link_address {

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "dispatcher/capture/drain.h"
+#include "dispatcher/capture/gap.h"
 #include "dispatcher/capture/interfaces.h"
 #include "dispatcher/capture/sources.h"
 #include "dispatcher/capture/workers.h"
@@ -262,6 +263,8 @@ static void housekeep(struct live *l)
     if (retry) {
         l->next_retry.ns = now.ns + RETRY_NS;
         sources_stats(l->sources);
+        if (interfaces_list(l->interfaces, &l->links) == SC_OK)
+            gap_look(l->s.page, &l->links, false);
         if (l->s.workers)
             l->unmet = workers_unmet(l->s.workers) || l->unmet;
     }
@@ -367,6 +370,7 @@ int live_run(const struct live_settings *settings)
         return status;
     }
     count_gap(l);
+    gap_look(l->s.page, &l->links, true);
     tell_watching(l);
     l->next_retry.ns = mono_now(l).ns + RETRY_NS;
     housekeep(l);

@@ -94,7 +94,7 @@ static void drops_and_rings(const struct pages *p, const struct totals *t, struc
 /* An interface that goes and comes back may hold several slots; a name must appear once. */
 struct interface_sum {
     char label[2 * INTERFACE_NAME + 16];
-    uint64_t up, delivered, received, dropped, if_dropped;
+    uint64_t up, delivered, received, dropped, if_dropped, gap;
 };
 
 static unsigned sum_interfaces(const struct dispatcher_page *d, struct interface_sum out[INTERFACES_MAX])
@@ -119,6 +119,7 @@ static unsigned sum_interfaces(const struct dispatcher_page *d, struct interface
         out[at].dropped += counter_get(&one->kernel_dropped);
         out[at].received += counter_get(&one->kernel_received);
         out[at].if_dropped += counter_get(&one->if_dropped);
+        out[at].gap += counter_get(&one->gap_rx);
     }
     return count;
 }
@@ -139,6 +140,9 @@ static void interfaces(const struct pages *p, struct text *out)
          "Packets that the kernel dropped because its ring was full.", offsetof(struct interface_sum, dropped)},
         {"shardcap_interface_dropped_packets_total", METRIC_COUNTER, "Packets dropped by the interface or its driver.",
          offsetof(struct interface_sum, if_dropped)},
+        {"shardcap_capture_gap_received_packets_total", METRIC_COUNTER,
+         "Estimate from above: packets that the interface received while a dispatcher was being replaced.",
+         offsetof(struct interface_sum, gap)},
     };
     struct interface_sum sum[INTERFACES_MAX];
     unsigned count = sum_interfaces(p->dispatcher, sum);
