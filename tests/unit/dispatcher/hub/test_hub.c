@@ -578,10 +578,11 @@ static void destroy_feed_outlives_a_hub(void **state)
     kill_hub();
     (void)close(end[0]);
     (void)close(end[1]);
-    uint64_t before = counter_get(&w.hub->destroyed);
     start_hub();
-    assert_true(counts(&w.hub->destroyed, before + 2));
-    assert_true(journalled(uuid));
+    bool found = false; /* others' sockets end meanwhile, too: only this one counts */
+    for (int i = 0; i < 1000 && !(found = journalled(uuid)); i++)
+        (void)poll(NULL, 0, 10);
+    assert_true(found);
     assert_int_equal(stop_hub(), 0);
 }
 
