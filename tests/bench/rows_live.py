@@ -370,6 +370,7 @@ def flood_once(m, spaces):
         except BaseException:
             capture.kill()
             raise
+        measure.verify(m, capture.scratch / "data", capture.scratch / "summary.json")
         # Only the 1,000 flows have names, so whatever is in a file is theirs.
         return measure.packets_in(capture.scratch / "data"), packets, most, at_start, told, rate
 
