@@ -48,7 +48,7 @@ class External(unittest.TestCase):
         self.a, self.b = netns.pair(self)
         self.run_ = family.Family(self, "-interface=veth0", "-shards=2", "-shards.external", *args,
                                   namespace=self.a.name, **how)
-        self.run_.until((self.run_.rundir / "attach.sock").exists, "it listens")
+        self.run_.until(lambda: self.run_.said("to attach at"), "it listens")
         return self.run_
 
     def shard(self, slot, wrapper=()):
