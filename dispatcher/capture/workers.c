@@ -188,6 +188,8 @@ void workers_set(struct workers *w, const struct link *const *links, size_t coun
                  size_t host_count, const struct ipaddr *local, size_t local_count)
 {
     struct orders *o = &w->orders;
+    if (atomic_load(&w->stop)) /* nobody is there any more to follow */
+        return;
     pthread_mutex_lock(&w->lock);
     memset(o, 0, sizeof *o);
     o->count = count < INTERFACES_MAX ? count : INTERFACES_MAX;

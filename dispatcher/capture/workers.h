@@ -29,7 +29,8 @@ struct workers_settings {
 struct workers *workers_new(const struct workers_settings *settings);
 
 /* From now on these interfaces are captured, with these addresses in the built-in filter and those exempt; at most
- * INTERFACES_MAX and ANONYMIZE_EXEMPT_MAX each. Returns when every thread has done what it can. */
+ * INTERFACES_MAX and ANONYMIZE_EXEMPT_MAX each. Returns when every thread has done what it can; at once after
+ * workers_stop. */
 void workers_set(struct workers *w, const struct link *const *links, size_t count, const struct ipaddr *hosts,
                  size_t host_count, const struct ipaddr *local, size_t local_count);
 
