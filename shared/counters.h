@@ -273,6 +273,7 @@ struct hub_page {
     counter watchers;       /* gauge: connections to events.sock */
     counter watch_sent;     /* messages sent there */
     counter watch_left_out; /* messages for which there was no room */
+    counter cpu_ms;         /* CPU time of the family as it was last shown */
     struct history history;
 };
 

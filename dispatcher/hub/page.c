@@ -24,6 +24,7 @@ static void metrics(const struct page_source *s, bool open, struct text *body)
         pids[n++] = (pid_t)counter_get(&p->pid_shard[i]);
     struct procstat family;
     procstat_read(&family, "/proc", pids, n);
+    procstat_never_back(&family, &s->pages->hub->cpu_ms);
     struct text classic = {0};
     metrics_render(s->pages, &family, version_commit(), open ? &classic : body);
     if (open)

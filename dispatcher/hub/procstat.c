@@ -121,3 +121,12 @@ void procstat_read(struct procstat *out, const char *proc, const pid_t *pids, si
         out->max_fds += max_fds(proc, pids[i]);
     }
 }
+
+void procstat_never_back(struct procstat *s, counter *shown_ms)
+{
+    uint64_t now = (uint64_t)(s->cpu_seconds * 1000), before = counter_get(shown_ms);
+    if (now < before)
+        s->cpu_seconds = (double)before / 1000;
+    else
+        counter_set(shown_ms, now);
+}

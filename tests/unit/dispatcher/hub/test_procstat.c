@@ -114,12 +114,28 @@ static void this_process(void **state)
     assert_int_equal(more.open_fds, s.open_fds + 1);
 }
 
+static void cpu_time_never_goes_back(void **state)
+{
+    (void)state;
+    counter shown = 0;
+    struct procstat s = {.cpu_seconds = 51.59};
+    procstat_never_back(&s, &shown);
+    assert_int_equal(counter_get(&shown), 51590);
+    s.cpu_seconds = 51.55; /* a child has died in between */
+    procstat_never_back(&s, &shown);
+    assert_true(s.cpu_seconds > 51.589);
+    s.cpu_seconds = 52;
+    procstat_never_back(&s, &shown);
+    assert_int_equal(counter_get(&shown), 52000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(made_up, set_up, tear_down),
         cmocka_unit_test(nothing_there),
         cmocka_unit_test(this_process),
+        cmocka_unit_test(cpu_time_never_goes_back),
     };
     return cmocka_run_group_tests_name("hub/procstat", tests, NULL, NULL);
 }
