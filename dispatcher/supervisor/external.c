@@ -21,6 +21,7 @@ struct caller {
     struct family *family;
     int sock; /* -1 = free */
     pid_t pid;
+    bool stranger; /* told so once its message is read: a socket that is closed before loses the answer */
     struct evsource *source;
     struct mono until;
 };
@@ -92,6 +93,13 @@ static void on_caller(void *ctx)
     int err = proto_recv(caller->sock, &msg, fds);
     if (err == SC_EAGAIN)
         return;
+    if (err == SC_OK && caller->stranger) {
+        for (unsigned i = 0; i < msg.fd_count; i++)
+            close(fds[i]);
+        refuse(caller, msg.slot, EXIT_CONFIG,
+               "your user may not attach: run as root, as the user of shardcap or as its -user");
+        return;
+    }
     if (err == SC_EVERSION) {
         refuse(caller, msg.slot, EXIT_CONFIG,
                "another version of the attach protocol; install all five programs together");
@@ -134,10 +142,7 @@ static void on_connect(void *ctx)
     }
     *c = (struct caller){.family = f, .sock = sock, .pid = who.pid};
     c->until.ns = family_now(f).ns + PENDING_LIMIT_NS;
-    if (who.uid != 0 && who.uid != geteuid() && who.uid != f->config->uid) {
-        refuse(c, 0, EXIT_CONFIG, "your user may not attach: run as root, as the user of shardcap or as its -user");
-        return;
-    }
+    c->stranger = who.uid != 0 && who.uid != geteuid() && who.uid != f->config->uid;
     c->source = evloop_on_readable(f->loop, sock, on_caller, c);
     if (!c->source)
         cut(c);
