@@ -12,7 +12,8 @@
 
 #define WORKLOAD_RECORDS 20u
 #define WORKLOAD_FILES 4u
-#define WORKLOAD_BEFORE 222u /* packets of flow 2 before the first record: two short of a chunk */
+#define WORKLOAD_BEFORE                                                                                                \
+    ((CHUNK_WIDE_SMALL - 25u) / 110u - 1u) /* packets of flow 2 before the first record: two short of a chunk */
 
 static const char *const workload_names[WORKLOAD_FILES] = {"one", "two", "reused", "three"};
 
@@ -231,7 +232,8 @@ static inline struct rig *workload_new(void)
     workload_packet(r, 1, 2, TCP_ACK, 2);
     for (unsigned i = 0; i < WORKLOAD_BEFORE; i++)
         workload_packet(r, 2, 10 + i, TCP_ACK, i);
-    assert_true(24 + (WORKLOAD_BEFORE + 1) * 110 < CHUNK_WIDE && 24 + (WORKLOAD_BEFORE + 2) * 110 > CHUNK_WIDE);
+    assert_true(24 + (WORKLOAD_BEFORE + 1) * 110 < CHUNK_WIDE_SMALL &&
+                24 + (WORKLOAD_BEFORE + 2) * 110 > CHUNK_WIDE_SMALL);
     return r;
 }
 
