@@ -18,6 +18,7 @@ def run(*command, **how):
 
 def install(destination, prefix="/usr"):
     status, said = run("make", "install", f"DESTDIR={destination}", f"PREFIX={prefix}", f"BUILD={BUILD}",
+                       f"SANITIZE={BUILD.name if family.SANITIZED else ''}",  # should anything have to be linked anew
                        env=dict(os.environ, MAKEFLAGS=""))
     assert status == 0, said
     return destination
