@@ -193,7 +193,8 @@ class Upgrade(unittest.TestCase):
             self.assertEqual(ends, {bytes([10, 77, 0, 1]), bytes([10, 77, 0, 0])})
 
     def test_another_arena_under_load(self):
-        run = self.start()
+        """The rings must hold what comes while the old shards publish, which takes as long as the disk takes."""
+        run = self.start("-uuid.source=hash", "-ringsize=256MB", "-syncinterval=0")
         flows = self.transfers(lambda: (self.install(other("arena")), self.restart_all("^ok restarting 3 processes$"),
                                         self.install(family.BIN / "shardcap-shard"),
                                         self.restart_all("^ok restarting 3 processes$")))
