@@ -226,6 +226,7 @@ static void take_batch(struct consumer *c)
         scan(c);
     }
     c->savers->dispatcher = c->at;
+    CRASHPOINT("consume.taken");
     /* Harmless for records of another kind, whose hash is 0. */
     const struct flows *fs = c->savers->flows;
     for (unsigned i = 0; i < c->batch_count; i++)
