@@ -43,7 +43,10 @@ class Two(unittest.TestCase):
         self.assertEqual(len(found), files, self.run_.log)
         for file in found.values():
             times = [r.ts for r in file.records]
-            self.assertEqual(times, sorted(times), "a flow's packets are in order")
+            # The kernel stamps a packet before it has a place in the socket's ring: two CPUs, one for each direction,
+            # can pass each other there by less than this.
+            back = max([a - b for a, b in zip(times, times[1:])], default=0)
+            self.assertLess(back, 1_000_000, "a flow's packets are in order")
         return self.run_.summary()
 
     def test_both_capture_each_packet_once(self):
