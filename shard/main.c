@@ -5,6 +5,7 @@
  * comes from outside does. SIGTERM while the supervisor lives = leave at once, a successor adopts the arena; the end of
  * the attach socket or STOP = drain, finish, publish, exit. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,10 +80,21 @@ static void on_attach(void *ctx)
         log_warn("attach socket: message of type %u is ignored", msg.type);
 }
 
+/* Nobody would go on after us once the supervisor is gone: a service manager that ends what is left of a family sends
+ * SIGTERM in the same moment in which the socket ends. */
+static bool supervisor_gone(const struct family *f)
+{
+    struct pollfd p = {.fd = f->m.sock, .events = POLLRDHUP};
+    return !f->attach || (poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLRDHUP | POLLERR)));
+}
+
 static void on_sigterm(void *ctx)
 {
     struct family *f = ctx;
-    f->leave = true;
+    if (supervisor_gone(f))
+        f->stop = true;
+    else
+        f->leave = true;
 }
 
 static void on_doorbell(void *ctx)
@@ -139,7 +151,7 @@ static int run(struct family *f)
     struct mono idle_since = now();
     uint64_t packets = 0;
     enum shard_step_result result = SHARD_BUSY;
-    for (unsigned turn = 0; result != SHARD_DONE && !f->leave; turn++) {
+    for (unsigned turn = 0; result != SHARD_DONE && (!f->leave || f->stop); turn++) {
         if (turn % TURNS_PER_LOOK == 0 || result == SHARD_IDLE) {
             busfeed_turn(f->feed);
             tell_ready(f);
@@ -162,7 +174,7 @@ static int run(struct family *f)
         if (result == SHARD_IDLE)
             rest(f, idle_since);
     }
-    if (f->leave)
+    if (f->leave && !f->stop)
         _exit(EXIT_DONE); /* as it is: the file thread may be in a call that takes long */
     return EXIT_DONE;
 }

@@ -82,24 +82,29 @@ static void on_datagram(struct destroyfeed *d, const uint8_t *bytes, size_t len)
     }
 }
 
+static void overran(struct destroyfeed *d)
+{
+    unsigned long suppressed;
+    counter_add(&d->s.counters->destroy_overruns, 1);
+    if (log_allow(&d->limit, d->s.clock->mono(d->s.clock->ctx), &suppressed))
+        log_warn("the feed of destroyed sockets overran; shards ask for what they miss suppressed=%lu", suppressed);
+}
+
 static void on_readable(void *ctx)
 {
     struct destroyfeed *d = ctx;
     uint8_t buf[16384];
-    unsigned long suppressed;
     for (int i = 0; i < MESSAGES_PER_TURN; i++) {
         /* Looked at, handed on, and only then taken: if we die in between, a successor hands it on again. */
         ssize_t n = recv(d->fd, buf, sizeof(buf), MSG_DONTWAIT | MSG_PEEK);
         if (n > 0) {
             on_datagram(d, buf, (size_t)n);
-            (void)recv(d->fd, buf, sizeof(buf), MSG_DONTWAIT);
+            while (recv(d->fd, buf, sizeof(buf), MSG_DONTWAIT) < 0 && errno == ENOBUFS) /* said once, before the next */
+                overran(d);
             continue;
         }
         if (n < 0 && errno == ENOBUFS) {
-            counter_add(&d->s.counters->destroy_overruns, 1);
-            if (log_allow(&d->limit, d->s.clock->mono(d->s.clock->ctx), &suppressed))
-                log_warn("the feed of destroyed sockets overran; shards ask for what they miss suppressed=%lu",
-                         suppressed);
+            overran(d);
             continue;
         }
         return;

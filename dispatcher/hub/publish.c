@@ -128,6 +128,10 @@ enum publish_result publish_line(struct publish *p, const char *line, size_t len
         p->s.on_event(p->s.ctx, &ev);
         return PUBLISH_NOTHING;
     }
+    if (ev.destroyed || ev.prefix) { /* only the hub itself says so; from outside it is an open like any other */
+        ev.destroyed = ev.prefix = false;
+        return publish_event(p, &ev, now, receipt);
+    }
     char text[FLOWEVENT_TEXT];
     line = travelling_form(line, &len, &ev, text);
     return take(p, &ev, line, len, now, receipt);

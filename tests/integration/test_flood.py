@@ -213,6 +213,8 @@ class Flood(unittest.TestCase):
 
     def test_names_without_packets(self):
         """300,000 UUIDs of connections that never show a packet: bounded memory, and a real one is still named."""
+        if family.SANITIZED:
+            self.skipTest("a sanitizer's memory and speed are not the program's")
         run = self.start("-maxheap=64MB", "-shards=1", "-flowtimeout=200ms", "-captureduration=10s",
                          "-uuidwaitduration=10s")
         shard = run.children()["shardcap-shard"][0]
@@ -260,6 +262,8 @@ class Savefiles(unittest.TestCase):
 
     def test_one_elephant(self):
         """A flow many times as large as the memory, streamed: all of it is saved."""
+        if family.SANITIZED:
+            self.skipTest("a sanitizer's memory and speed are not the program's")
         run, summary, peak = self.bulk(1, 400_000, "-maxheap=2MB", "-shards=1", "-stream=true", "-captureduration=1h",
                                        named=True)
         self.assertEqual(summary["drops"], {})

@@ -414,6 +414,28 @@ static void control_answers_are_bounded(void **state)
     assert_non_null(strstr(answer, "error toolong: more than"));
 }
 
+/* Only the hub says that the kernel told the end of a socket: from outside the mark is taken off. */
+static void marks_of_ours_from_outside(void **state)
+{
+    struct fixture *f = *state;
+    static const char line[] =
+        "{\"Event\":0,\"Timestamp\":\"2200-01-01T00:00:00Z\",\"UUID\":\"a_1\",\"Source\":\"destroy\",\"ID\":"
+        "{\"SPort\":1,\"DPort\":2,\"SrcIP\":\"10.0.0.1\",\"DstIP\":\"10.0.0.2\",\"Interface\":0,\"Cookie\":3}}";
+    struct publish_receipt r;
+    struct flowevent ev;
+    char page[BUS_PAGE_MAX];
+    assert_int_equal(flowevent_parse(line, sizeof line - 1, &ev), FLOWEVENT_GOOD);
+    assert_true(ev.destroyed);
+    assert_int_equal(publish_line(f->publish, line, sizeof line - 1, noon, &r), PUBLISH_DONE);
+    size_t len = journal_page(f->journal, r.shard, journal_epoch(f->journal), r.seq, noon, page);
+    struct bus_page got;
+    assert_int_equal(bus_page_parse(page, len, &got), SC_OK);
+    assert_int_equal(got.count, 1);
+    assert_int_equal(flowevent_parse(got.lines, got.lines_len - 1, &ev), FLOWEVENT_GOOD);
+    assert_false(ev.destroyed);
+    assert_int_equal(ev.cookie, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -421,6 +443,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(many_events_and_heartbeats, set_up, tear_down),
         cmocka_unit_test_setup_teardown(close_events, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_events, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(marks_of_ours_from_outside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(long_lines, set_up, tear_down),
         cmocka_unit_test_setup_teardown(control_events, set_up, tear_down),
         cmocka_unit_test_setup_teardown(control_inject_has_no_answer, set_up, tear_down),
