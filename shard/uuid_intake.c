@@ -153,7 +153,9 @@ static void date_claim(const struct intake *in, struct claim *cl)
 /* A replayed event that is older than the wait has had its chance. One whose time is days off tells nothing. */
 static bool is_stale(const struct intake *in, const struct flowevent *ev)
 {
-    int64_t age = in->clock->wall(in->clock->ctx).ns - ev->time.ns;
+    int64_t age; /* a date before 1677 stands as the least there is */
+    if (__builtin_sub_overflow(in->clock->wall(in->clock->ctx).ns, ev->time.ns, &age))
+        return false;
     return age > in->savers->config->uuidwaitduration_ns && age < DAY_NS;
 }
 

@@ -9,6 +9,7 @@
 #include "shared/bus.h"
 
 #define BUCKETS 4096u
+#define COPIES_WITHIN 1024u
 #define GRACE_NS NS_PER_SEC /* beyond the wait: a shard held up by its ring tells late */
 
 struct flow {
@@ -98,11 +99,26 @@ static void close_end(struct aborts *a, struct end *e)
     counter_add(&a->s.counters->uuid_ambiguous, e->had_flows);
 }
 
+/* A socket ends once. A hub that died between journal and feed left its event in both, and the second would name the
+ * next flow of the same peer. The copy comes soon, so it stands near the top. */
+static bool is_known(const struct aborts *a, uint32_t n, uint64_t cookie)
+{
+    for (unsigned looked = 0; stands(n, a->last_end) && looked < COPIES_WITHIN; looked++) {
+        const struct end *e = &a->end[n % ABORTS_MAX];
+        if ((uint64_t)e->ev.cookie == cookie)
+            return true;
+        n = e->before;
+    }
+    return false;
+}
+
 void aborts_event(struct aborts *a, const struct flowevent *ev)
 {
+    uint32_t *bucket = &a->ends_of[bucket_of(ev->sport, ev->dst.bytes, ev->dst.len)];
+    if (is_known(a, *bucket, (uint64_t)ev->cookie))
+        return;
     uint32_t number = ++a->last_end;
     struct end *e = &a->end[number % ABORTS_MAX];
-    uint32_t *bucket = &a->ends_of[bucket_of(ev->sport, ev->dst.bytes, ev->dst.len)];
     if (number - a->first_end >= ABORTS_MAX) { /* the oldest makes room */
         if (!e->over)
             close_end(a, e);

@@ -120,6 +120,25 @@ static void one_flow_is_named(void **state)
     assert_int_equal(t.count, 1); /* once */
 }
 
+/* The hub dies after it has journalled the event and before it takes it from the kernel: its successor gets both. */
+static void told_twice_it_names_one_flow(void **state)
+{
+    (void)state;
+    reset(0, 5000, client, 10, 0);
+    reset(1, 5001, client, 25, 0);
+    told(0xa, client, 20, false);
+    settled(22);
+    turn(30);
+    assert_int_equal(t.count, 1);
+    told(0xa, client, 40, false); /* read again, later */
+    told(0xb, client, 41, false); /* the end of the second flow's socket */
+    settled(50);
+    turn(60);
+    assert_int_equal(t.count, 2);
+    expect_named(0, 0xa, 5000);
+    expect_named(1, 0xb, 5001);
+}
+
 static void waits_until_all_shards_have_told(void **state)
 {
     (void)state;
@@ -354,6 +373,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_flow_is_named, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(told_twice_it_names_one_flow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(waits_until_all_shards_have_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(flow_reset_after_the_event_was_read_is_not_meant, set_up, tear_down),
         cmocka_unit_test_setup_teardown(port_peer_and_local_address_must_fit, set_up, tear_down),
