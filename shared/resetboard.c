@@ -15,9 +15,8 @@ void reset_board_tell(struct reset_board *b, const struct reset_note *note)
     memcpy(&words[4], &note->key, sizeof(note->key));
     _Atomic uint64_t *number = &b->slot[n % RESET_NOTES].number;
     atomic_store_explicit(number, 0, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release); /* who sees a new word sees the 0 */
-    for (unsigned i = 0; i < WORDS; i++)
-        atomic_store_explicit(&b->slot[n % RESET_NOTES].words[i], words[i], memory_order_relaxed);
+    for (unsigned i = 0; i < WORDS; i++) /* release: who sees a new word sees the 0 */
+        atomic_store_explicit(&b->slot[n % RESET_NOTES].words[i], words[i], memory_order_release);
     atomic_store_explicit(number, n + 1, memory_order_release); /* who sees the number sees the words */
     atomic_store_explicit(&b->told, n + 1, memory_order_release);
 }
@@ -39,9 +38,9 @@ static bool read_slot(const struct reset_board *b, uint64_t n, struct reset_note
     const _Atomic uint64_t *number = &b->slot[n % RESET_NOTES].number;
     if (atomic_load_explicit(number, memory_order_acquire) != n + 1)
         return false;
-    for (unsigned i = 0; i < WORDS; i++)
-        words[i] = atomic_load_explicit(&b->slot[n % RESET_NOTES].words[i], memory_order_relaxed);
-    atomic_thread_fence(memory_order_acquire); /* pairs with the writer's: a newer word shows in the number */
+    for (unsigned i = 0; i < WORDS;
+         i++) /* acquire, pairs with the writer's release: a newer word shows in the number */
+        words[i] = atomic_load_explicit(&b->slot[n % RESET_NOTES].words[i], memory_order_acquire);
     if (atomic_load_explicit(number, memory_order_relaxed) != n + 1)
         return false;
     *out = (struct reset_note){.flow = (uint32_t)(words[0] >> 32),
