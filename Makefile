@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 # What a Debian 12 machine needs: to build and run; to test; to format and lint. The only lists there are.
 PACKAGES := gcc make libc6-dev libpcap-dev libevent-dev libnanomsg-dev libjansson-dev zlib1g-dev libncurses-dev libcap-dev \
-	libseccomp-dev libisal-dev libdeflate-dev
+	libseccomp-dev libisal-dev libdeflate-dev libpng-dev
 PACKAGES_TEST := libcmocka-dev python3 tshark tcpdump nanomsg-utils iproute2 curl clang valgrind binutils tar \
 	man-db systemd python3-yaml python3-prometheus-client runit
 PACKAGES_DEV := clang libclang-rt-14-dev clang-format clang-tidy cppcheck python3 binutils debhelper dpkg-dev lintian \
@@ -59,9 +59,9 @@ codecs := zlib$(if $(lib_libdeflate), libdeflate)$(if $(lib_isal), ISA-L)
 libs_supervisor := -levent_core -lcap
 libs_capture := -lpcap -levent_core -lcap -lseccomp
 libs_hub := -lnanomsg -levent -ljansson -lcap -lseccomp -lm
-libs_ctl := -lnanomsg -ljansson -lpcap -lz -lncurses -ltinfo
+libs_ctl := -lnanomsg -ljansson -lpcap -lz -lpng -lncurses -ltinfo
 libs_shard := -lnanomsg -levent_core -ljansson -lz $(lib_isal) $(lib_libdeflate) -lcap -lseccomp
-libs_all := -lnanomsg -levent -lpcap -ljansson -lz $(lib_isal) $(lib_libdeflate) -lcap -lseccomp -lm
+libs_all := -lnanomsg -levent -lpcap -ljansson -lz -lpng $(lib_isal) $(lib_libdeflate) -lcap -lseccomp -lm
 
 # One short line per step; V=1 shows the commands.
 Q := $(if $(V),,@)

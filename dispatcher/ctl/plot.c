@@ -2,22 +2,24 @@
  * Failure policy: see plot.h; numbers are drawn inside the frame whatever they are. */
 #include "dispatcher/ctl/plot.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
-    WIDTH = 1000,
     PANEL = 300, /* height of one direction */
     LEFT = 90,
-    RIGHT = 20,
+    RIGHT = 45,
     TOP = 50,
     GAP = 60,
-    PLOT_WIDTH = WIDTH - LEFT - RIGHT,
-    HEIGHT = TOP + 2 * PANEL + 2 * GAP,
+    FIELD = PLOT_WIDTH - LEFT - RIGHT,
     TICKS = 4,
+    LABEL = 160, /* two endpoints and a word */
 };
+
+static_assert(PLOT_HEIGHT == TOP + 2 * PANEL + 2 * GAP, "two panels, and a line below each");
 
 struct point {
     int64_t ns;
@@ -96,7 +98,7 @@ static int panel_bottom(unsigned side)
 
 static int x_of(const struct plot *p, int64_t ns)
 {
-    return LEFT + scale(ns - p->first_ns, p->last_ns - p->first_ns, PLOT_WIDTH);
+    return LEFT + scale(ns - p->first_ns, p->last_ns - p->first_ns, FIELD);
 }
 
 static int y_of(const struct plot *p, unsigned side, int64_t byte)
@@ -106,60 +108,61 @@ static int y_of(const struct plot *p, unsigned side, int64_t byte)
 
 /* ---- the picture ---- */
 
-static void axes(const struct plot *p, unsigned side, const char *const ends[2], FILE *out)
+static void axes(const struct plot *p, unsigned side, const char *const ends[2], struct pen *pen)
 {
+    char text[LABEL];
     int bottom = panel_bottom(side);
-    (void)fprintf(out, "<text class=\"head\" x=\"%d\" y=\"%d\">%s to %s</text>\n", LEFT, bottom - PANEL - 10,
-                  ends[side], ends[1 - side]);
-    (void)fprintf(out, "<rect class=\"frame\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n", LEFT, bottom - PANEL,
-                  PLOT_WIDTH, PANEL);
+    (void)snprintf(text, sizeof text, "%s to %s", ends[side], ends[1 - side]);
+    pen->text(pen, PEN_HEAD, LEFT, bottom - PANEL - 10, text);
+    pen->frame(pen, LEFT, bottom - PANEL, FIELD, PANEL);
     for (int i = 0; i <= TICKS; i++) {
         double seconds = (double)(p->last_ns - p->first_ns) / (double)NS_PER_SEC * i / TICKS;
-        (void)fprintf(out, "<text class=\"x\" x=\"%d\" y=\"%d\">%.6g s</text>\n", LEFT + PLOT_WIDTH * i / TICKS,
-                      bottom + 18, seconds);
-        (void)fprintf(out, "<text class=\"y\" x=\"%d\" y=\"%d\">%" PRId64 "</text>\n", LEFT - 6,
-                      bottom - PANEL * i / TICKS + 4, p->top[side] / TICKS * i + p->top[side] % TICKS * i / TICKS);
+        (void)snprintf(text, sizeof text, "%.4g s", seconds);
+        pen->text(pen, PEN_X, LEFT + FIELD * i / TICKS, bottom + 18, text);
+        (void)snprintf(text, sizeof text, "%" PRId64, p->top[side] / TICKS * i + p->top[side] % TICKS * i / TICKS);
+        pen->text(pen, PEN_Y, LEFT - 6, bottom - PANEL * i / TICKS + 4, text);
     }
 }
 
-static const char *class_of(uint8_t kind)
+static enum pen_ink ink_of(uint8_t kind)
 {
     switch (kind) {
     case FLOWSTAT_RETRANSMISSION:
-        return "again";
+        return PEN_AGAIN;
     case FLOWSTAT_OUT_OF_ORDER:
-        return "late";
+        return PEN_LATE;
     default:
-        return "data";
+        return PEN_DATA;
     }
 }
 
-/* All strokes of one class as one path: moves and lines. A stroke equal to the one before is left out. */
-static void strokes(const struct plot *p, unsigned side, const char *class, FILE *out)
+/* All strokes of one ink as one path. A stroke equal to the one before is left out. */
+static void strokes(const struct plot *p, unsigned side, enum pen_ink ink, struct pen *pen)
 {
     int x = -1, from = -1, to = -1;
     bool any = false;
     for (size_t i = 0; i < p->count; i++) {
         const struct point *point = &p->points[i];
-        if (point->side != side || point->kind == FLOWSTAT_EMPTY || strcmp(class_of(point->kind), class) != 0)
+        if (point->side != side || point->kind == FLOWSTAT_EMPTY || ink_of(point->kind) != ink)
             continue;
         int x1 = x_of(p, point->ns), y0 = y_of(p, side, point->from), y1 = y_of(p, side, point->to);
         if (any && x1 == x && y0 == from && y1 == to)
             continue;
         if (!any)
-            (void)fprintf(out, "<path class=\"%s\" d=\"", class);
-        (void)fprintf(out, "M%d %dV%d", x1, y0, y1 < y0 ? y1 : y0 - 1);
+            pen->begin(pen, ink);
+        pen->move(pen, x1, y0);
+        pen->upright(pen, y1 < y0 ? y1 : y0 - 1);
         any = true;
         x = x1;
         from = y0;
         to = y1;
     }
     if (any)
-        (void)fprintf(out, "\"/>\n");
+        pen->end(pen);
 }
 
 /* The highest acknowledged byte over time. */
-static void staircase(const struct plot *p, unsigned side, FILE *out)
+static void staircase(const struct plot *p, unsigned side, struct pen *pen)
 {
     int64_t top = 0;
     int y = -1;
@@ -172,45 +175,32 @@ static void staircase(const struct plot *p, unsigned side, FILE *out)
         int x1 = x_of(p, point->ns), y1 = y_of(p, side, top);
         if (any && y1 == y)
             continue;
-        if (any)
-            (void)fprintf(out, "H%dV%d", x1, y1);
-        else
-            (void)fprintf(out, "<path class=\"ack\" d=\"M%d %d", x1, y1);
+        if (any) {
+            pen->across(pen, x1);
+            pen->upright(pen, y1);
+        } else {
+            pen->begin(pen, PEN_ACK);
+            pen->move(pen, x1, y1);
+        }
         any = true;
         y = y1;
     }
-    if (any)
-        (void)fprintf(out, "H%d\"/>\n", x_of(p, p->last_ns));
+    if (any) {
+        pen->across(pen, x_of(p, p->last_ns));
+        pen->end(pen);
+    }
 }
 
-static const char style[] =
-    "<style>\n"
-    "svg { background: #fff; font: 12px sans-serif; fill: #222; }\n"
-    ".title { font-size: 15px; font-weight: bold; } .head { font-weight: bold; }\n"
-    ".x { text-anchor: middle; } .y { text-anchor: end; }\n"
-    ".frame { fill: none; stroke: #999; } path { fill: none; stroke-width: 2; }\n"
-    ".data { stroke: #2563eb; } .again { stroke: #dc2626; stroke-width: 4; } .late { stroke: #d97706; stroke-width: 3; "
-    "}\n"
-    ".ack { stroke: #16a34a; stroke-width: 1.2; }\n"
-    "@media (prefers-color-scheme: dark) { svg { background: #111; fill: #ddd; } .frame { stroke: #555; } }\n"
-    "</style>\n";
-
-int plot_write(const struct plot *p, const char *title, const char *const ends[2], FILE *out)
+void plot_draw(const struct plot *p, const char *title, const char *const ends[2], struct pen *pen)
 {
-    (void)fprintf(out,
-                  "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\">\n%s"
-                  "<title>%s</title>\n<text class=\"title\" x=\"%d\" y=\"20\">%s</text>\n",
-                  WIDTH, HEIGHT, style, title, LEFT, title);
+    pen->text(pen, PEN_TITLE, LEFT, 20, title);
     for (unsigned side = 0; side < 2; side++) {
-        axes(p, side, ends, out);
-        staircase(p, side, out);
-        strokes(p, side, "data", out);
-        strokes(p, side, "late", out);
-        strokes(p, side, "again", out);
+        axes(p, side, ends, pen);
+        staircase(p, side, pen);
+        strokes(p, side, PEN_DATA, pen);
+        strokes(p, side, PEN_LATE, pen);
+        strokes(p, side, PEN_AGAIN, pen);
     }
-    (void)fprintf(out,
-                  "<text x=\"%d\" y=\"%d\">bytes over time; blue: sent, green: acknowledged, red: sent again, "
-                  "orange: out of order</text>\n</svg>\n",
-                  LEFT, HEIGHT - 8);
-    return fflush(out) == 0 && !ferror(out) ? SC_OK : SC_ESYS;
+    pen->text(pen, PEN_NOTE, LEFT, PLOT_HEIGHT - 8,
+              "bytes over time; blue: sent, green: acknowledged, red: sent again, orange: out of order");
 }

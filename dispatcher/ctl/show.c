@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <strings.h>
 
 #include "dispatcher/ctl/capfile.h"
 #include "dispatcher/ctl/endpoint.h"
@@ -13,6 +14,8 @@
 #include "dispatcher/ctl/jsontext.h"
 #include "dispatcher/ctl/named.h"
 #include "dispatcher/ctl/plot.h"
+#include "dispatcher/ctl/raster.h"
+#include "dispatcher/ctl/svg.h"
 #include "dispatcher/ctl/tree.h"
 #include "shared/proto.h"
 
@@ -153,7 +156,7 @@ static void print_json(const struct show *s, const char *name)
 
 /* ---- the command ---- */
 
-/* The title may hold only what needs no escape in SVG. */
+/* The title may hold only what a pen writes. */
 static void title_of(const char *name, char out[TREE_UUID])
 {
     const char *slash = strrchr(name, '/');
@@ -163,17 +166,34 @@ static void title_of(const char *name, char out[TREE_UUID])
             *p = '?';
 }
 
+static bool is_png(const char *file)
+{
+    size_t len = strlen(file);
+    return len >= 4 && strcasecmp(file + len - 4, ".png") == 0;
+}
+
 static bool draw(const struct show *s, const char *name, const char *file)
 {
     char title[TREE_UUID];
     const char *const ends[2] = {s->end[0], s->end[1]};
     title_of(name, title);
     FILE *out = fopen(file, "we");
-    bool good = out && plot_write(s->plot, title, ends, out) == SC_OK;
+    bool good = false;
+    if (out) {
+        struct pen *pen =
+            is_png(file) ? raster_new(out, PLOT_WIDTH, PLOT_HEIGHT) : svg_new(out, PLOT_WIDTH, PLOT_HEIGHT, title);
+        if (pen) {
+            plot_draw(s->plot, title, ends, pen);
+            good = pen->finish(pen) == SC_OK;
+        }
+        int why = errno;
+        if (fclose(out) != 0 && good)
+            good = false;
+        else
+            errno = why;
+    }
     if (!good)
         (void)fprintf(stderr, "shardcapctl: cannot write %s: %s\n", file, strerror(errno));
-    if (out && fclose(out) != 0)
-        good = false;
     return good;
 }
 
@@ -205,7 +225,7 @@ static int show(const struct args *a)
 
 static const struct args_option options[] = {
     {"datadir", "DIR", "where UUIDs are looked for; default: DATADIR in the environment, else ."},
-    {"o", "FILE", "also draw a time-sequence plot, as SVG"},
+    {"o", "FILE", "also draw a time-sequence plot: as PNG if FILE ends in .png, else as SVG"},
     {"json", NULL, "one JSON object"},
     {NULL, NULL, NULL},
 };

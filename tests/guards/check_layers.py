@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 FOLDERS = ("shared", "shard", "dispatcher/supervisor", "dispatcher/capture", "dispatcher/hub", "dispatcher/ctl")
-THIRD_PARTY = re.compile(r"(pcap(/.*)?\.h|event2/.*|nanomsg/.*|jansson\.h|zlib\.h|isa-l\.h|libdeflate\.h|sys/capability\.h|ncurses\.h|seccomp\.h|cmocka\.h)$")
+THIRD_PARTY = re.compile(r"(pcap(/.*)?\.h|event2/.*|nanomsg/.*|jansson\.h|zlib\.h|isa-l\.h|libdeflate\.h|sys/capability\.h|ncurses\.h|seccomp\.h|png\.h|cmocka\.h)$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.M)
 
 # What must not be among the libraries that a program names.

@@ -5,6 +5,7 @@ import datetime
 import gzip
 import ipaddress
 import json
+import re
 import resource
 import struct
 import subprocess
@@ -15,6 +16,7 @@ import xml.etree.ElementTree as ElementTree
 import family
 import need
 import pcapgen
+import png
 import strictpcap
 
 MS = 1_000_000
@@ -169,9 +171,41 @@ class Show(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("/nonexistent/x.svg", err)
 
+    def test_picture_of_pixels_shows_what_the_other_one_does(self):
+        tcp = Tcp()
+        tcp.conversation()
+        path = tcp.write(self.work / "a.pcap")
+        for name in ("a.svg", "a.png", "other.PNG"):
+            self.show(path, "-o", self.work / name)
+        self.assertEqual((self.work / "a.png").read_bytes(), (self.work / "other.PNG").read_bytes())
+        width, height, rows = png.read(self.work / "a.png")
+        root = ElementTree.parse(self.work / "a.svg").getroot()
+        self.assertEqual([2 * int(v) for v in root.get("viewBox").split()], [0, 0, width, height])
+        colours = dict(re.findall(r"\.(data|again|late|ack) \{ stroke: (#\w+);", (self.work / "a.svg").read_text()))
+        looked = 0
+        for path in root.iter("{http://www.w3.org/2000/svg}path"):
+            # A stroke goes up from the line it stands on; another one may be drawn over its ends.
+            for x, bottom, top in re.findall(r"M(\d+) (\d+)V(\d+)", path.get("d")):
+                self.assertEqual(rows[int(bottom) + int(top)][2 * int(x)], colours[path.get("class")], path.get("d"))
+                looked += 1
+        self.assertEqual(looked, 14 + 1 + 1)
+        seen = collections.Counter(colour for row in rows for colour in row)
+        self.assertEqual(set(seen), {"#ffffff", "#222222", "#999999", *colours.values()})
+        self.assertGreater(seen["#ffffff"], width * height * 9 // 10)
+        for text in root.iter("{http://www.w3.org/2000/svg}text"):
+            x, y = (2 * int(text.get(at)) for at in ("x", "y"))
+            around = [row[max(x - 60, 0):x + 60] for row in rows[y - 21:y]]
+            self.assertIn("#222222", {colour for row in around for colour in row}, text.text)
+
     def test_what_is_wrong(self):
         tcp = Tcp()
         tcp.conversation()
+        for suffix in (".png", ".svg"):
+            full = self.work / f"full{suffix}"
+            full.symlink_to("/dev/full")
+            for name, why in (("/nonexistent/x" + suffix, "No such file or directory"), (full, "No space left on device")):
+                code, _, err = ctl("show", tcp.write(self.work / "b.pcap"), "-o", name)
+                self.assertEqual((code, err), (1, f"shardcapctl: cannot write {name}: {why}\n"))
         cut = pcapgen.write(self.work / "cut.pcap.gz", gzip.compress(pcapgen.pcap(tcp.packets))[:-9])
         code, out, err = ctl("show", cut)
         self.assertEqual(code, 1)
