@@ -3,6 +3,7 @@
  * private: a successor asks again, and the bus replays what was destroyed. */
 #include "shard/kernel_names.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,9 @@
 #define GENERATIONS_LOOKED_AT 4096u /* of one key that wait for names: bounds a slice, far above what 5 s bring */
 #define NEWS_MAX 65536u
 #define HELD_GAP_NS (50 * NS_PER_MS)
-#define VERDICT_NS NS_PER_SEC /* how long the hub may take at the end */
+#define SETTLE_GAP_NS (5 * NS_PER_MS) /* answers wait for packets, or for word that there are none */
+#define PAUSE_MIN_NS NS_PER_MS        /* what is due may still have to wait for its turn (KERNEL_ASKS_PER_SECOND) */
+#define VERDICT_NS NS_PER_SEC         /* how long the hub may take at the end */
 
 /* Waits between the questions for one flow; the last one repeats. */
 static const int64_t gaps_ns[] = {0, 10 * NS_PER_MS, 100 * NS_PER_MS, 400 * NS_PER_MS, NS_PER_SEC};
@@ -424,6 +427,26 @@ bool kernel_names_step(struct kernel_names *k)
     settle(k);
     unsigned n = bind_settled(k, BINDS_PER_STEP);
     return ask_due(k, ASKS_PER_STEP) + n > 0;
+}
+
+static int64_t sooner(const struct fifo *news, size_t due_at, int64_t now, int64_t most)
+{
+    int64_t due;
+    if (news->count == 0)
+        return most;
+    memcpy(&due, (const char *)fifo_at(news, 0) + due_at, sizeof due);
+    return due - now < most ? due - now : most;
+}
+
+int64_t kernel_names_pause(const struct kernel_names *k, int64_t most)
+{
+    int64_t now = mono_now(k);
+    if (k->unsettled.count > 0 && SETTLE_GAP_NS < most)
+        most = SETTLE_GAP_NS;
+    for (unsigned i = 0; i < GAPS; i++)
+        most = sooner(&k->questions[i], offsetof(struct question, due_ns), now, most);
+    most = sooner(&k->held, offsetof(struct news, due_ns), now, most);
+    return most > PAUSE_MIN_NS ? most : PAUSE_MIN_NS;
 }
 
 static void ask_for_the_last(struct kernel_names *k)

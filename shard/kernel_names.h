@@ -59,6 +59,9 @@ void kernel_names_prefix(struct kernel_names *k, const struct uuid *shows);
 /* Asks what is due and binds what may be bound: a bounded slice. True if there was work. */
 bool kernel_names_step(struct kernel_names *k);
 
+/* In how many ns the next step is worth while: a millisecond at least, `most` at most (or sooner, if news come). */
+int64_t kernel_names_pause(const struct kernel_names *k, int64_t most);
+
 /* The end of the capture: everything is consumed. Asks for what is still unnamed and binds what there is. False if
  * there are nameless flows that were reset, which the hub may yet name, for a second at most: to be called again. */
 bool kernel_names_finish(struct kernel_names *k);

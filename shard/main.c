@@ -26,10 +26,11 @@
 #include "shared/version.h"
 
 #define SPIN_NS (60 * INT64_C(1000))
-#define NAP_NS (5 * NS_PER_MS)
+#define NAP_NS (20 * NS_PER_MS) /* packets, events and files end it; TICKs wait for its end */
 #define LONG_NAP_NS (100 * NS_PER_MS)
-#define QUIET_NS NS_PER_SEC /* without packets for so long, naps are long; the doorbell ends them */
-#define TURNS_PER_LOOK 8    /* busy turns between two looks at sockets */
+#define QUIET_NS NS_PER_SEC          /* without packets for so long, naps are long; the doorbell ends them */
+#define TURNS_PER_LOOK 8             /* busy turns between two looks at sockets */
+#define BUS_LOOK_NS (50 * NS_PER_MS) /* for what the bus does by the clock */
 
 struct family {
     struct member m;
@@ -39,7 +40,18 @@ struct family {
     struct evloop *loop;
     struct evsource *attach;   /* NULL once the supervisor's end is closed */
     struct evsource *doorbell; /* likewise the dispatcher's */
+    struct mono bus_looked;
+    bool bus_readable;
     bool ready, stop, leave;
+};
+
+/* A shard without packets. Spinning saves the dispatcher a doorbell if the next packets are near; whether they are, the
+ * last gap tells. */
+struct idleness {
+    struct mono since;
+    uint64_t packets; /* seen when it began */
+    bool idle;
+    bool near; /* the last gap was short */
 };
 
 static struct mono now(void)
@@ -106,6 +118,12 @@ static void on_doorbell(void *ctx)
     }
 }
 
+static void on_bus(void *ctx)
+{
+    struct family *f = ctx;
+    f->bus_readable = true;
+}
+
 static void on_wake(void *ctx)
 {
     (void)ctx; /* the turn that follows looks at everything */
@@ -134,26 +152,51 @@ static void tell_ready(struct family *f)
     f->ready = proto_tell(f->m.sock, &f->m.self, PROTO_READY, 0, NULL) != SC_EFULL;
 }
 
-/* Spins for a moment, in case the next packet is near, then sleeps until something wakes it. */
-static void rest(struct family *f, struct mono idle_since)
+/* Asking a socket that has nothing costs system calls: between two looks its fd says whether there is something. */
+static void turn_bus(struct family *f)
 {
     struct mono t = now();
-    if (t.ns - idle_since.ns < SPIN_NS)
+    if (!f->bus_readable && busfeed_complete(f->feed) && t.ns - f->bus_looked.ns < BUS_LOOK_NS)
+        return;
+    f->bus_readable = false;
+    f->bus_looked = t;
+    busfeed_turn(f->feed);
+}
+
+/* Notes whether packets come. TICKs and finished files are no reason to stay awake. */
+static void note_packets(struct family *f, struct idleness *i, bool idle)
+{
+    uint64_t seen = counter_get(&f->m.deps.page->c.consumed);
+    if (seen != i->packets) {
+        struct mono t = now();
+        if (i->idle)
+            i->near = t.ns - i->since.ns < SPIN_NS;
+        i->since = t;
+        i->packets = seen;
+        i->idle = false;
+    }
+    i->idle = i->idle || idle;
+}
+
+/* Spins for a moment, if the next packet is likely near, then sleeps until something wakes it. */
+static void rest(struct family *f, const struct idleness *i)
+{
+    int64_t idle = now().ns - i->since.ns;
+    if (i->near && idle < SPIN_NS)
         return;
     if (!shard_will_sleep(f->shard))
         return;
-    evloop_turn(f->loop, t.ns - idle_since.ns < QUIET_NS ? NAP_NS : LONG_NAP_NS);
+    evloop_turn(f->loop, shard_pause(f->shard, idle < QUIET_NS ? NAP_NS : LONG_NAP_NS));
     shard_woke(f->shard);
 }
 
 static int run(struct family *f)
 {
-    struct mono idle_since = now();
-    uint64_t packets = 0;
+    struct idleness idleness = {.since = now()};
     enum shard_step_result result = SHARD_BUSY;
     for (unsigned turn = 0; result != SHARD_DONE && (!f->leave || f->stop); turn++) {
         if (turn % TURNS_PER_LOOK == 0 || result == SHARD_IDLE) {
-            busfeed_turn(f->feed);
+            turn_bus(f);
             tell_ready(f);
         }
         if (f->ready)
@@ -165,14 +208,9 @@ static int run(struct family *f)
             f->leave = false; /* the supervisor is gone or wants the end: nobody would go on */
         }
         result = shard_step(f->shard);
-        if (result == SHARD_BUSY)
-            continue;
-        uint64_t seen = counter_get(&f->m.deps.page->c.consumed);
-        if (seen != packets)
-            idle_since = now(); /* TICKs and finished files are no reason to stay awake */
-        packets = seen;
+        note_packets(f, &idleness, result == SHARD_IDLE);
         if (result == SHARD_IDLE)
-            rest(f, idle_since);
+            rest(f, &idleness);
     }
     if (f->leave && !f->stop)
         _exit(EXIT_DONE); /* as it is: the file thread may be in a call that takes long */
@@ -242,8 +280,8 @@ static int open_loop(struct family *f)
     f->doorbell = evloop_on_readable(f->loop, f->m.doorbell, on_doorbell, f);
     f->attach = evloop_on_readable(f->loop, f->m.sock, on_attach, f);
     if (!f->doorbell || !f->attach || !evloop_on_signal(f->loop, SIGTERM, on_sigterm, f) ||
-        !evloop_on_readable(f->loop, busfeed_sub_fd(f->feed), on_wake, f) ||
-        !evloop_on_readable(f->loop, busfeed_req_fd(f->feed), on_wake, f) ||
+        !evloop_on_readable(f->loop, busfeed_sub_fd(f->feed), on_bus, f) ||
+        !evloop_on_readable(f->loop, busfeed_req_fd(f->feed), on_bus, f) ||
         !evloop_on_readable(f->loop, shard_fd(f->shard), on_wake, f))
         return member_give_up(&f->m, EXIT_FAILED, "cannot start: out of memory");
     return EXIT_DONE;

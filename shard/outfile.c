@@ -24,6 +24,7 @@ struct outfile {
     _Atomic uint64_t submitted; /* single writer: main thread */
     _Atomic uint64_t done;      /* single writer: file thread */
     uint64_t taken;             /* private to the main thread */
+    uint64_t woken;             /* likewise: of the wakes, one for each job done, how many were read */
     _Atomic bool stop;
     bool threaded;
     pthread_t thread;
@@ -154,8 +155,9 @@ int outfile_result(struct outfile *o, struct outfile_result *out)
     /* acquire: pairs with the release store in outfile_work */
     if (o->taken == atomic_load_explicit(&o->done, memory_order_acquire)) {
         uint64_t n;
-        if (o->result_fd < 0 || read(o->result_fd, &n, sizeof(n)) < 0)
+        if (o->result_fd < 0 || o->woken == o->taken || read(o->result_fd, &n, sizeof(n)) < 0)
             return SC_EAGAIN;
+        o->woken += n;
         /* drained first, looked at again: no result is slept over */
         if (o->taken == atomic_load_explicit(&o->done, memory_order_acquire))
             return SC_EAGAIN;

@@ -530,6 +530,11 @@ int shard_fd(const struct shard *s)
     return outfile_fd(s->out);
 }
 
+int64_t shard_pause(const struct shard *s, int64_t most)
+{
+    return s->kernel ? kernel_names_pause(s->kernel, most) : most;
+}
+
 bool shard_will_sleep(struct shard *s)
 {
     if (s->consumer.ended || must_wait(s))

@@ -70,6 +70,9 @@ void shard_stop(struct shard *s);
 /* Readable when the file thread has results; -1 when not threaded. */
 int shard_fd(const struct shard *s);
 
+/* How long it may sleep before something of its own is due, in ns: most at most. */
+int64_t shard_pause(const struct shard *s, int64_t most);
+
 /* The sleep handshake of the ring: false = there is work after all. After sleeping: shard_woke. */
 bool shard_will_sleep(struct shard *s);
 void shard_woke(struct shard *s);

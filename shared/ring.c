@@ -431,6 +431,8 @@ int doorbell_drain(int fd)
     /* Bounded, because a hostile peer may write without end; what is left rings again. */
     for (int i = 0; i < 64; i++) {
         ssize_t n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (n > 0 && (size_t)n < sizeof bytes)
+            return SC_OK; /* that was all */
         if (n > 0)
             continue;
         if (n < 0 && errno == EINTR)

@@ -15,7 +15,8 @@
 #include "shared/frame.h"
 #include "shared/ring.h"
 
-#define PUBLISH_EVERY 64u /* records; a consumer can work while the burst goes on */
+#define PUBLISH_EVERY 64u /* records; a consumer that is awake can work while the burst goes on */
+#define WAKE_SHARE 4u     /* with 1/4 of its ring full a sleeper is not left asleep until the end of a burst */
 
 struct feed_ring {
     struct ring_producer ring;
@@ -25,6 +26,7 @@ struct feed_ring {
     uint64_t counted;     /* packets that are in the counters */
     uint64_t backlog;     /* this ring's part of the gauge */
     bool urgent;          /* one of them is not a TICK: worth waking a sleeper, who else finds it after its nap */
+    bool wake_owed;       /* the consumer slept when something urgent was published */
     bool kill_told;
     uint32_t kill_generation; /* of the shard, when it was told */
     bool addresses_owed;
@@ -93,13 +95,20 @@ void feed_settle(struct feed *const *feeds, unsigned count)
     counter_set(&page->delivered, fates);
 }
 
-static void publish(struct feed *f, unsigned shard)
+/* Waking costs more than a burst takes: live, a sleeper is woken once for all of it. */
+static bool wake_now(const struct feed *f, struct feed_ring *r, bool more_comes)
+{
+    return !more_comes || !f->s.live || ring_fill(&r->ring) >= r->ring.size / WAKE_SHARE;
+}
+
+/* more_comes: the burst goes on, and publish_pending follows. */
+static void publish(struct feed *f, unsigned shard, bool more_comes)
 {
     struct feed_ring *r = &f->ring[shard];
     struct dispatcher_page *page = f->s.page;
     bool sleeps = ring_publish(&r->ring, f->until, f->clock);
     uint64_t fresh = r->ring.packets - r->counted;
-    bool urgent = r->urgent;
+    r->wake_owed = r->wake_owed || (sleeps && r->urgent);
     r->unpublished = 0;
     r->urgent = false;
     if (fresh > 0) {
@@ -107,15 +116,18 @@ static void publish(struct feed *f, unsigned shard)
         counter_add_shared(&page->delivered, fresh);
         r->counted = r->ring.packets;
     }
-    if (sleeps && urgent && r->doorbell >= 0)
-        doorbell_ring(r->doorbell);
+    if (r->wake_owed && wake_now(f, r, more_comes)) {
+        r->wake_owed = false;
+        if (r->doorbell >= 0)
+            doorbell_ring(r->doorbell);
+    }
 }
 
 static void publish_pending(struct feed *f)
 {
     for (unsigned i = 0; i < f->s.shards; i++)
-        if (f->ring[i].unpublished > 0)
-            publish(f, i);
+        if (f->ring[i].unpublished > 0 || f->ring[i].wake_owed)
+            publish(f, i, false);
 }
 
 static void tell_kill(struct feed *f, unsigned shard)
@@ -155,7 +167,7 @@ static void commit(struct feed *f, unsigned shard, bool urgent)
     ring_commit(&r->ring);
     r->urgent = r->urgent || urgent;
     if (++r->unpublished >= PUBLISH_EVERY)
-        publish(f, shard);
+        publish(f, shard, true);
 }
 
 /* A live ring that is full gets no TICK now; the next one, or any packet, brings the same news. */
@@ -312,7 +324,7 @@ void feed_housekeep(struct feed *f, struct instant now, struct wall until)
         r->backlog = backlog;
         if (r->ring.peer_bad)
             tell_kill(f, i);
-        publish(f, i);
+        publish(f, i, false);
     }
 }
 
@@ -331,7 +343,7 @@ unsigned feed_end(struct feed *f)
         struct ring_record *rec = try_reserve(f, i, 0);
         if (!rec) {
             if (r->unpublished > 0)
-                publish(f, i);
+                publish(f, i, false);
             missing++;
             continue;
         }
@@ -339,7 +351,7 @@ unsigned feed_end(struct feed *f)
         rec->clock_ns = f->clock.ns;
         ring_commit(&r->ring);
         r->urgent = true;
-        publish(f, i);
+        publish(f, i, false);
         r->ended = true;
     }
     return missing;

@@ -125,6 +125,35 @@ static void asked_when_the_handshake_is_complete(void **state)
     rig_free(r);
 }
 
+/* A shard that sleeps is up again for the next question, and to bind an answer. */
+static void sleep_ends_when_the_next_question_is_due(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    assert_int_equal(shard_pause(r->shard, 20 * MS), 20 * MS);
+    handshake(r, 0, 7);
+    r->mono = RIG_T0 + 10 * MS;
+    rig_run(r); /* asked: the next time in 10 ms, then in 100 */
+    assert_int_equal(kernel.asked, 1);
+    assert_int_equal(shard_pause(r->shard, 20 * MS), 10 * MS);
+    assert_int_equal(shard_pause(r->shard, 6 * MS), 6 * MS);
+    r->mono += 10 * MS;
+    assert_int_equal(shard_pause(r->shard, 20 * MS), MS); /* due, and yet never without a pause */
+    rig_run(r);
+    assert_int_equal(kernel.asked, 2);
+    assert_int_equal(shard_pause(r->shard, 20 * MS), 20 * MS);
+    answers(0xab, 120 * MS, false);
+    r->mono = RIG_T0 + 120 * MS;
+    rig_run(r);
+    assert_int_equal(kernel.asked, 3);
+    assert_int_equal(shard_pause(r->shard, 20 * MS), 5 * MS); /* until the packets of that time have come */
+    captured_until(r, 130 * MS);
+    assert_int_equal(shard_pause(r->shard, 20 * MS), 20 * MS);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xab));
+    rig_free(r);
+}
+
 static void asked_when_first_seen_in_mid_stream(void **state)
 {
     struct rig *r = kernel_rig();
@@ -644,6 +673,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(asked_when_the_handshake_is_complete),
+        cmocka_unit_test(sleep_ends_when_the_next_question_is_due),
         cmocka_unit_test(asked_when_first_seen_in_mid_stream),
         cmocka_unit_test(asked_again_with_gaps_until_named),
         cmocka_unit_test(never_asked_after_a_reset),

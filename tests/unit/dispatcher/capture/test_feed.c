@@ -659,6 +659,39 @@ static void test_doorbell_only_for_sleepers(void **state)
     close_house();
 }
 
+/* Waking takes longer than a burst: a sleeper is woken at its end, and -read, which has no bursts, at once. */
+static void test_one_doorbell_for_a_burst(void **state)
+{
+    (void)state;
+    for (int live = 0; live < 2; live++) {
+        open_house(1, live, NS_PER_SEC);
+        feed_burst(h.feed, (struct mono){100}, (struct wall){100});
+        assert_true(ring_consumer_will_sleep(&h.consumer[0]));
+        for (uint32_t i = 0; i < 64; i++)
+            feed_tcp(1, i, 100);
+        assert_int_equal(ring_backlog(&h.consumer[0]) / 128, 64); /* whoever is awake sees them */
+        assert_int_equal(rung(0), live ? 0 : 1);
+        ring_consumer_woke(&h.consumer[0]);
+        feed_flush(h.feed, (struct wall){3});
+        assert_int_equal(rung(0), live ? 1 : 0);
+        feed_flush(h.feed, (struct wall){3});
+        assert_int_equal(rung(0), 0);
+        close_house();
+    }
+}
+
+static void test_a_sleeper_is_woken_before_its_ring_fills(void **state)
+{
+    (void)state;
+    open_house(1, true, NS_PER_SEC);
+    feed_burst(h.feed, (struct mono){100}, (struct wall){100});
+    assert_true(ring_consumer_will_sleep(&h.consumer[0]));
+    for (uint32_t i = 0; i < RING_BYTES / 4 / 128 + 64; i++)
+        feed_tcp(1, i, 100);
+    assert_in_range(rung(0), 1, 2);
+    close_house();
+}
+
 static void test_ring_of_another_build(void **state)
 {
     (void)state;
@@ -690,6 +723,8 @@ int main(void)
         cmocka_unit_test(test_live_clock),
         cmocka_unit_test(test_housekeep),
         cmocka_unit_test(test_doorbell_only_for_sleepers),
+        cmocka_unit_test(test_one_doorbell_for_a_burst),
+        cmocka_unit_test(test_a_sleeper_is_woken_before_its_ring_fills),
         cmocka_unit_test(test_ring_of_another_build),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
