@@ -4,7 +4,8 @@ BENCH_JSON=FILE also as JSON.
 
     bench.py [--build DIR] [--runs N] [--scale F] [--only P1,P8,parts]
 
-After BENCH_LIMIT seconds (480) no further group is begun, so that the end is known. A row that cannot be taken says NOT MEASURED and why; one taken with less work than its goal is meant for is not judged.
+After BENCH_LIMIT seconds (550) no further group is begun, so that the end is known: the last ones are short. A row that
+cannot be taken says NOT MEASURED and why; one taken with less work than its goal is meant for is not judged.
 Other load on the machine makes every figure worse: it stands in the head of the table. A run whose packets do not add
 up is FAILED, and so is the bench.
 Python's standard library only.
@@ -75,7 +76,7 @@ def main():
     parser.add_argument("--runs", type=int, default=int(os.environ.get("BENCH_RUNS", 3)))
     parser.add_argument("--scale", type=float, default=float(os.environ.get("BENCH_SCALE", 1)))
     parser.add_argument("--only", default=os.environ.get("ONLY", ""))
-    parser.add_argument("--limit", type=int, default=int(os.environ.get("BENCH_LIMIT", 480)))
+    parser.add_argument("--limit", type=int, default=int(os.environ.get("BENCH_LIMIT", 550)))
     arguments = parser.parse_args()
     directory = tempfile.mkdtemp(prefix="shardcap-bench-")
     os.chmod(directory, 0o755)  # the shards' user must come through
@@ -89,7 +90,9 @@ def main():
             if time.monotonic() > until:
                 rows.append(Row(ids, name, "NOT MEASURED", note=f"{arguments.limit} s were over"))
             else:
+                began = time.monotonic()
                 rows += take(machine, name, take_rows, ids)
+                print(f"       ({name}: {time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     load = f"load average {before[0]:.1f} before, {os.getloadavg()[0]:.1f} after"

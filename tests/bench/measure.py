@@ -102,10 +102,19 @@ class Machine:
 
     @contextlib.contextmanager
     def scratch(self):
-        """A directory for one run that other users can pass through, as the shards' user must."""
-        with tempfile.TemporaryDirectory(dir=self.directory, ignore_cleanup_errors=True) as path:
-            os.chmod(path, 0o755)
+        """A directory for one run that other users can pass through, as the shards' user must. Its files are emptied
+        afterwards and stay until all is over: ext4 without a journal does not use the inode of a deleted file anew for
+        a minute, but looks at it for every file that is made meanwhile (two thirds of all CPU time in a row of
+        1,000 files)."""
+        path = tempfile.mkdtemp(dir=self.directory)
+        os.chmod(path, 0o755)
+        try:
             yield path
+        finally:
+            for file in pathlib.Path(path).rglob("*"):
+                with contextlib.suppress(OSError):
+                    if file.is_file():
+                        os.truncate(file, 0)
 
 
 def run(command, **how):

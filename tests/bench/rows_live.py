@@ -222,12 +222,13 @@ def cpu(m):
 
 
 RATES = (50_000, 100_000, 200_000, 400_000, 600_000, 800_000, 1_000_000)
+FIRST_RATE = 2  # where the search begins: upwards if that is good, else from the lowest
 
 
-def search_rate(m, spaces):
+def search_rate(m, spaces, rates=RATES[FIRST_RATE:]):
     """(highest rate without a loss in any of the runs, what stopped the search)."""
     best, stopped = 0, ""
-    for rate in RATES:
+    for rate in rates:
         r = one_rate(m, spaces, rate, m.count(3))
         if r.told.saved != r.packets:
             stopped = f"at {r.pps:,.0f} pps {r.packets - r.told.saved:,} of {r.packets:,} were lost: {measure.losses(r.told)}"
@@ -237,6 +238,8 @@ def search_rate(m, spaces):
             best = max(best, r.pps)
             break
         best = r.pps
+    if best == 0 and rates != RATES:
+        return search_rate(m, spaces, RATES)
     for _ in range(m.runs - 1):  # once may be luck
         r = one_rate(m, spaces, int(best), m.count(3)) if best else None
         if r and r.told.saved != r.packets:
@@ -425,4 +428,6 @@ def idle(m):
               {"percent": share})
 
 
-ROWS = [("idle", idle, "idle"), ("live CPU", cpu, "P1"), ("live rate", highest_rate, "P2"), ("killed", killed, "P12"), ("flood", flood, "P6")]
+# The longest first: see BENCH_LIMIT.
+ROWS = [("live CPU", cpu, "P1"), ("live rate", highest_rate, "P2"), ("killed", killed, "P12"), ("flood", flood, "P6"),
+        ("idle", idle, "idle")]
