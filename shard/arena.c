@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The arena: geometry, the redo record, blocks and slots. Adoption stands in arena_adopt.c.
+ * The arena: geometry, the redo record, chains of blocks. Which blocks and slots are free, and what the budget allows,
+ * stands in arena_room.c, adoption in arena_adopt.c.
  *
  * Ordering: the only reader beside us is a successor that starts after our death, and a killed process has executed
  * exactly the instructions up to some point in program order. So it is the compiler that must be held to the order of
@@ -14,11 +15,6 @@
 #include "shard/crashpoint.h"
 #include "shared/log.h"
 
-#define PAGE 4096u
-#define BLOCKS_PER_PAGE (PAGE / ARENA_BLOCK)
-#define AHEAD_BLOCKS 256u /* taken from the system at once: a page fault each would cost three times as much */
-#define BLOCK_COST (ARENA_BLOCK + 2 * sizeof(uint32_t))
-
 static void in_order(void)
 {
     atomic_signal_fence(memory_order_seq_cst);
@@ -27,8 +23,8 @@ static void in_order(void)
 struct arena_geometry arena_geometry(uint64_t budget)
 {
     struct arena_geometry g;
-    uint64_t flows = budget / (ARENA_FLOW_COST + BLOCK_COST) + 1;
-    uint64_t blocks = budget / BLOCK_COST + 1;
+    uint64_t flows = budget / (ARENA_FLOW_COST + ARENA_BLOCK_COST) + 1;
+    uint64_t blocks = budget / ARENA_BLOCK_COST + 1;
     g.flow_limit = flows < ARENA_NONE - 2 ? (uint32_t)flows : ARENA_NONE - 2;
     g.block_limit = blocks < ARENA_NONE - 2 ? (uint32_t)blocks : ARENA_NONE - 2;
     g.flows_off = (sizeof(struct arena_head) + 4095) & ~(size_t)4095;
@@ -42,17 +38,6 @@ struct arena_geometry arena_geometry(uint64_t budget)
 size_t arena_map_bytes(uint64_t budget)
 {
     return arena_geometry(budget).bytes;
-}
-
-/* Private memory of which only the part that is used gets pages. */
-static void *sparse(size_t bytes)
-{
-    return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-}
-
-static size_t trimmed_bytes(const struct arena_geometry *g)
-{
-    return g->block_limit / BLOCKS_PER_PAGE / 8 + 1;
 }
 
 static void arena_format(struct arena *a)
@@ -85,9 +70,7 @@ struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct sh
     if (!a)
         return NULL;
     a->g = g;
-    a->free_flows = sparse((size_t)g.flow_limit * sizeof(uint32_t));
-    a->trimmed = sparse(trimmed_bytes(&g));
-    if (a->free_flows == MAP_FAILED || a->trimmed == MAP_FAILED) {
+    if (arena_room_init(a) != SC_OK) {
         arena_close(a);
         return NULL;
     }
@@ -99,10 +82,10 @@ struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct sh
     a->view = (struct arena_view){.flows = a->flows, .state = &head->state, .flow_limit = g.flow_limit};
     a->nexts = (uint32_t *)(void *)((uint8_t *)map + g.nexts_off);
     a->blocks = (uint8_t *)map + g.blocks_off;
-    a->free_block = ARENA_NONE;
     if (!*adopted_r)
         arena_format(a);
-    else if (arena_adopt(a) != SC_OK) {
+    arena_room_begin(a);
+    if (*adopted_r && arena_adopt(a) != SC_OK) {
         arena_close(a);
         return NULL;
     }
@@ -114,10 +97,7 @@ void arena_close(struct arena *a)
 {
     if (!a)
         return;
-    if (a->free_flows != MAP_FAILED)
-        munmap(a->free_flows, (size_t)a->g.flow_limit * sizeof(uint32_t));
-    if (a->trimmed != MAP_FAILED)
-        munmap(a->trimmed, trimmed_bytes(&a->g));
+    arena_room_free(a);
     free(a);
 }
 
@@ -162,31 +142,6 @@ uint64_t arena_budget_limit(const struct arena *a)
     return a->budget;
 }
 
-uint64_t arena_budget_used(const struct arena *a)
-{
-    uint64_t blocks = a->head->block_top - a->free_blocks;
-    uint64_t flows = a->head->flow_top - a->free_flow_count;
-    return blocks * BLOCK_COST + flows * ARENA_FLOW_COST;
-}
-
-/* Bytes of slots and blocks that were ever used: pages once touched stay. */
-static uint64_t touched(const struct arena *a)
-{
-    return a->head->block_top * BLOCK_COST + a->head->flow_top * ARENA_FLOW_COST;
-}
-
-static uint32_t fresh_blocks(const struct arena *a)
-{
-    uint64_t room = a->budget > touched(a) ? (a->budget - touched(a)) / BLOCK_COST : 0;
-    uint64_t left = a->g.block_limit - a->head->block_top;
-    return (uint32_t)(room < left ? room : left);
-}
-
-uint32_t arena_blocks_left(const struct arena *a)
-{
-    return a->free_blocks + fresh_blocks(a);
-}
-
 void arena_no_flow(uint32_t idx)
 {
     log_panic("arena: flow=%u", idx);
@@ -214,30 +169,6 @@ const struct flow_name *arena_name(const struct arena *a, uint32_t block)
     if (block >= a->head->block_top)
         log_panic("arena: name block=%u", block);
     return (const struct flow_name *)(const void *)(a->blocks + (size_t)block * ARENA_BLOCK);
-}
-
-int arena_flow_take(struct arena *a, uint32_t *idx_r, struct flow *image_r)
-{
-    uint32_t idx;
-    if (a->free_flow_count > 0) {
-        idx = a->free_flows[--a->free_flow_count];
-    } else {
-        if (a->head->flow_top >= a->g.flow_limit || touched(a) + ARENA_FLOW_COST > a->budget)
-            return SC_ENOMEM;
-        idx = a->head->flow_top++;
-    }
-    memset(image_r, 0, sizeof(*image_r));
-    image_r->generation = a->flows[idx].generation + 1;
-    image_r->raw_head = image_r->raw_tail = ARENA_NONE;
-    image_r->packed_head = image_r->packed_tail = ARENA_NONE;
-    image_r->name = ARENA_NONE;
-    *idx_r = idx;
-    return SC_OK;
-}
-
-void arena_flow_return(struct arena *a, uint32_t idx)
-{
-    a->free_flows[a->free_flow_count++] = idx;
 }
 
 void arena_redo_apply(struct arena *a)
@@ -285,77 +216,6 @@ void arena_commit(struct arena *a, const struct arena_change *change)
 
 /* ---- blocks ---- */
 
-/* The pages of fresh blocks. What is refused, or an old kernel does not know, comes with a page fault instead. */
-static void fetch_ahead(const struct arena *a, uint32_t block)
-{
-    uint32_t left = a->g.block_limit - block;
-    if (block % AHEAD_BLOCKS == 0)
-        (void)madvise(a->blocks + (size_t)block * ARENA_BLOCK,
-                      (size_t)(left < AHEAD_BLOCKS ? left : AHEAD_BLOCKS) * ARENA_BLOCK, MADV_POPULATE_WRITE);
-}
-
-/* A block with owner word set; ARENA_NONE if none is left. */
-static uint32_t block_take(struct arena *a, uint32_t idx)
-{
-    uint32_t block = a->free_block;
-    if (block != ARENA_NONE) {
-        a->free_block = a->nexts[block];
-        a->free_blocks--;
-    } else {
-        if (fresh_blocks(a) == 0)
-            return ARENA_NONE;
-        block = a->head->block_top++;
-        fetch_ahead(a, block);
-    }
-    a->owners[block] = idx + 1;
-    uint32_t page = block / BLOCKS_PER_PAGE;
-    if (a->trimmed_pages > 0 && a->trimmed[page / 8] & (1u << page % 8)) {
-        a->trimmed[page / 8] &= (uint8_t) ~(1u << page % 8);
-        a->trimmed_pages--;
-    }
-    return block;
-}
-
-uint64_t arena_idle_bytes(const struct arena *a)
-{
-    uint64_t idle = (uint64_t)a->free_blocks * ARENA_BLOCK, gone = (uint64_t)a->trimmed_pages * PAGE;
-    return idle > gone ? idle - gone : 0;
-}
-
-static bool page_idle(const struct arena *a, uint32_t page)
-{
-    if (a->trimmed[page / 8] & (1u << page % 8))
-        return false; /* gone already */
-    for (uint32_t b = page * BLOCKS_PER_PAGE; b < (page + 1) * BLOCKS_PER_PAGE; b++)
-        if (a->owners[b] != 0)
-            return false;
-    return true;
-}
-
-void arena_trim(struct arena *a, uint32_t most)
-{
-    uint32_t pages = a->head->block_top / BLOCKS_PER_PAGE; /* the last one may be in use beyond block_top soon */
-    for (uint32_t n = 0; n < most && n < pages; n++) {
-        uint32_t page = a->trim_at < pages ? a->trim_at : 0;
-        a->trim_at = page + 1;
-        if (!page_idle(a, page))
-            continue;
-        /* a hole in the memfd, whoever else maps it; where it is refused, the page merely stays */
-        if (madvise(a->blocks + (size_t)page * PAGE, PAGE, MADV_REMOVE) != 0)
-            return;
-        a->trimmed[page / 8] |= (uint8_t)(1u << page % 8);
-        a->trimmed_pages++;
-    }
-}
-
-void arena_block_free(struct arena *a, uint32_t block)
-{
-    a->owners[block] = 0;
-    a->nexts[block] = a->free_block;
-    a->free_block = block;
-    a->free_blocks++;
-}
-
 const uint8_t *arena_block(const struct arena *a, uint32_t idx, uint32_t block)
 {
     if (block >= a->head->block_top || a->owners[block] != idx + 1)
@@ -395,7 +255,7 @@ static int chain_append(struct arena *a, uint32_t idx, struct chain *c, const ui
     while (n > 0) {
         uint32_t used = (uint32_t)(c->len % ARENA_BLOCK);
         if (used == 0) {
-            uint32_t block = block_take(a, idx);
+            uint32_t block = arena_block_take(a, idx);
             if (block == ARENA_NONE)
                 log_panic("arena: blocks were counted and are not there");
             if (c->head == ARENA_NONE)
@@ -456,7 +316,7 @@ void arena_append_undo(struct arena *a, uint32_t idx, const struct flow *image)
 
 int arena_set_name(struct arena *a, uint32_t idx, struct flow *image, const struct flow_name *name)
 {
-    uint32_t block = block_take(a, idx);
+    uint32_t block = arena_block_take(a, idx);
     if (block == ARENA_NONE)
         return SC_ENOMEM;
     memcpy(a->blocks + (size_t)block * ARENA_BLOCK, name, sizeof(*name));

@@ -24,7 +24,7 @@
 #include "shared/uuid.h"
 
 #ifndef ARENA_LAYOUT /* a test builds programs that differ */
-#define ARENA_LAYOUT 3
+#define ARENA_LAYOUT 4
 #endif
 #define ARENA_NONE UINT32_MAX
 #define ARENA_BLOCK 256u
@@ -48,7 +48,7 @@ struct flow {
     int64_t last_clock; /* struct instant of the last activity */
     uint32_t raw_head, raw_tail; /* blocks of [raw_base, total); ARENA_NONE when there is none */
     uint32_t name;               /* block with a struct flow_name, or ARENA_NONE while unnamed */
-    uint32_t generation;         /* moves each time the slot is used anew */
+    uint32_t generation;         /* another for each flow */
     uint16_t hdr_len;            /* header length of the flow: bytes kept of each record */
     uint16_t linktype;
     uint8_t stage; /* enum flow_stage */
@@ -69,8 +69,10 @@ struct flow {
 };
 #define FLOW_HOT_BYTES 64u
 _Static_assert(offsetof(struct flow, key) == FLOW_HOT_BYTES, "one cache line's worth");
-/* What a slot costs of the budget: itself, and what the process keeps beside it (lists, hash, table). */
+/* What a slot costs of the budget: itself, and what the process keeps beside it (lists, hash, table). Of that, what
+ * stays when the slot goes: the table of flows, whose size is that of the most there ever were. */
 #define ARENA_FLOW_COST (sizeof(struct flow) + 112)
+#define ARENA_TABLE_COST 32u
 _Static_assert(sizeof(struct flow) == 160, "ARENA_LAYOUT moves with any change");
 
 enum {
@@ -166,11 +168,17 @@ uint32_t arena_flow_limit(const struct arena *a);
 uint64_t arena_budget_limit(const struct arena *a);
 uint64_t arena_budget_used(const struct arena *a); /* bytes of slots and blocks in use */
 
-/* Bytes of free blocks whose pages are still ours. */
+/* Bytes of free blocks and slots whose pages are still ours. */
 uint64_t arena_idle_bytes(const struct arena *a);
-/* Gives pages without a used block back to the system, looking at no more than `most` pages; a call goes on where the
- * last one stopped. A block taken from such a page later costs a page fault and nothing else. */
+/* Gives pages without a used block back to the system, at most `most`, and the pages of slots behind the last used one.
+ * What is used again later costs a page fault and nothing else. Where memory is short the arena does so by itself: what
+ * was blocks becomes slots, and the other way round. */
 void arena_trim(struct arena *a, uint32_t most);
+/* Called back whenever the slots from `first` on have gone: what somebody keeps beside them may go, too. */
+void arena_on_slots_gone(struct arena *a, void (*cb)(void *ctx, uint32_t first), void *ctx);
+/* For that: entries [first, count) of a private array read as zeros from now on, or, in pages that they share with
+ * others, as they were. */
+void arena_forget(void *array, size_t entry, uint32_t first, uint32_t count);
 
 /* Blocks that can still be had, counting only what the budget allows. A caller that admits new packets only while this
  * is above ARENA_RESERVE never meets SC_ENOMEM while sealing or finishing what it has. */
@@ -203,8 +211,8 @@ const struct flow_name *arena_name(const struct arena *a, uint32_t block);
 void arena_prefetch_slot(const struct arena *a, uint32_t idx);
 void arena_prefetch_tail(const struct arena *a, uint32_t idx);
 
-/* Takes a free slot: *idx_r, and *image_r all zero but generation and the ARENA_NONE fields, stage FLOW_FREE. Nothing
- * is committed. SC_ENOMEM. Undo with arena_flow_return if it is never committed. */
+/* Takes the lowest free slot: *idx_r, and *image_r all zero but generation and the ARENA_NONE fields, stage FLOW_FREE.
+ * Nothing is committed. SC_ENOMEM. Undo with arena_flow_return if it is never committed. */
 int arena_flow_take(struct arena *a, uint32_t *idx_r, struct flow *image_r) SC_MUST_CHECK;
 void arena_flow_return(struct arena *a, uint32_t idx);
 

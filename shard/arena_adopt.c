@@ -220,6 +220,6 @@ void arena_empty(void *map, size_t map_bytes)
     h->redo.valid = 0;
     struct flow *flows = (struct flow *)(void *)((uint8_t *)map + g.flows_off);
     for (uint32_t i = 0; i < h->flow_top && i < g.flow_limit; i++)
-        flows[i] = (struct flow){.generation = flows[i].generation}; /* a name in staging stays unique */
+        flows[i] = (struct flow){0}; /* `takes` goes on: a name in staging stays unique */
     h->flow_top = h->block_top = 0;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the arena looks like in memory: shared by arena.c and arena_adopt.c, and by tests that damage it. Nothing else
- * includes this. */
+ * What the arena looks like in memory: shared by arena.c, arena_room.c and arena_adopt.c, and by tests that damage it.
+ * Nothing else includes this. */
 #ifndef SHARD_ARENA_MAP_H
 #define SHARD_ARENA_MAP_H
 
 #include "shard/arena.h"
+#include "shard/lowset.h"
 
 #define ARENA_MAGIC 0x53434152u
 
@@ -36,8 +37,10 @@ struct arena_redo {
 struct arena_head {
     uint32_t magic, layout;
     uint64_t budget;
-    uint32_t flow_top;  /* slots below were used once; moves before a slot is used */
-    uint32_t block_top; /* likewise for blocks */
+    uint32_t flow_top;  /* slots from here on are free; moves up before a slot is used, down once it is free */
+    uint32_t block_top; /* blocks below were used once; moves before a block is used */
+    uint32_t takes;     /* slots ever taken, modulo 2^32: the generation of the next */
+    uint32_t zero;
     struct arena_state state;
     struct arena_redo redo;
 };
@@ -52,12 +55,22 @@ struct arena {
     uint32_t *owners; /* flow + 1, or 0 */
     uint32_t *nexts;
     uint8_t *blocks;
-    uint32_t free_block; /* list through nexts */
-    uint32_t free_blocks;
-    uint32_t *free_flows; /* stack */
-    uint32_t free_flow_count;
-    uint8_t *trimmed; /* a bit for each page of blocks that was given back */
-    uint32_t trimmed_pages, trim_at;
+
+    /* Free blocks, by pages of them. A page is in `some` while it has one and its memory is ours, in `idle`, too, while
+     * it has no other, in `gone` once its memory was given back. */
+    uint16_t *mask; /* per page: a bit for each free block below block_top */
+    struct lowset some, idle, gone;
+    uint32_t page;        /* where the last block became free: the next is taken there, for it is in the cache */
+    uint32_t free_blocks; /* of all three kinds */
+
+    struct lowset free_slots;                   /* below flow_top */
+    uint32_t slots_held;                        /* slots below have memory; at least flow_top */
+    uint32_t slots_kept;                        /* what slots_held would be once what lies behind flow_top has gone */
+    uint32_t slots_peak;                        /* the most there were: the flow table does not shrink */
+    bool stuck;                                 /* the system takes no memory back */
+    void (*gone_slots)(void *, uint32_t first); /* see arena_on_slots_gone */
+    void *gone_slots_ctx;
+
     struct arena_next next;
 };
 
@@ -72,6 +85,19 @@ static inline uint64_t arena_packed_blocks(const struct flow *f)
 }
 
 void arena_redo_apply(struct arena *a);
+
+/* ---- arena_room.c ---- */
+
+#define ARENA_PAGE 4096u
+#define ARENA_BLOCKS_PER_PAGE (ARENA_PAGE / ARENA_BLOCK)
+#define ARENA_BLOCK_COST (ARENA_BLOCK + 2 * sizeof(uint32_t))
+
+int arena_room_init(struct arena *a) SC_MUST_CHECK; /* SC_OK or SC_ENOMEM: arena_room_free in both cases */
+void arena_room_free(struct arena *a);
+/* Once flow_top is known: whatever has memory behind it gives it back. */
+void arena_room_begin(struct arena *a);
+/* A block with owner word set, of those that arena_blocks_left has counted; ARENA_NONE if none is left. */
+uint32_t arena_block_take(struct arena *a, uint32_t idx);
 void arena_block_free(struct arena *a, uint32_t block);
 
 /* Makes a handle fit the state that a predecessor left. SC_OK or SC_ENOMEM. */

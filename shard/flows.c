@@ -347,6 +347,13 @@ static int adopt_all(struct flows *fs, const struct siphash_key *secret)
     return err;
 }
 
+static void slots_gone(void *ctx, uint32_t first)
+{
+    struct flows *fs = ctx;
+    arena_forget(fs->priv, sizeof(*fs->priv), first, arena_flow_limit(fs->arena));
+    flowtable_slots_gone(fs->table, first);
+}
+
 int flows_init(struct flows *fs, struct arena *arena, struct shard_counters *c, const struct siphash_key *secret)
 {
     memset(fs, 0, sizeof(*fs));
@@ -359,11 +366,14 @@ int flows_init(struct flows *fs, struct arena *arena, struct shard_counters *c, 
     fs->priv = calloc(arena_flow_limit(arena), sizeof(*fs->priv));
     if (!fs->table || !fs->priv)
         return SC_ENOMEM;
+    arena_on_slots_gone(arena, slots_gone, fs);
     return adopt_all(fs, secret);
 }
 
 void flows_free(struct flows *fs)
 {
+    if (fs->arena)
+        arena_on_slots_gone(fs->arena, NULL, NULL);
     flowtable_free(fs->table);
     free(fs->priv);
     fs->table = NULL;

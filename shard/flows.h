@@ -57,7 +57,8 @@ struct flow_private {
     uint64_t cookie;   /* kernel_names.c: of a flow that waits for the prefix of its name; 0 = none */
 };
 /* With 8 bytes of hash and at most 32 of the table, while it moves from 3/4 full to a larger one that is 3/8 full. */
-_Static_assert(sizeof(struct flow_private) + 8 + 32 <= ARENA_FLOW_COST - sizeof(struct flow), "what the budget counts");
+_Static_assert(sizeof(struct flow_private) + 8 + ARENA_TABLE_COST <= ARENA_FLOW_COST - sizeof(struct flow),
+               "what the budget counts");
 
 struct flows {
     struct arena *arena;

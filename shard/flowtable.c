@@ -218,3 +218,8 @@ uint64_t flowtable_hash(const struct flowtable *t, uint32_t idx)
 {
     return t->hashes[idx];
 }
+
+void flowtable_slots_gone(struct flowtable *t, uint32_t first)
+{
+    arena_forget(t->hashes, sizeof(*t->hashes), first, arena_flow_limit(t->arena));
+}

@@ -40,5 +40,7 @@ uint32_t flowtable_count(const struct flowtable *t);
 
 /* The hash that came with idx when it was inserted, or took the place of another. */
 uint64_t flowtable_hash(const struct flowtable *t, uint32_t idx);
+/* No slot from `first` on is in the table: what was kept for each of them goes back to the system. */
+void flowtable_slots_gone(struct flowtable *t, uint32_t first);
 
 #endif

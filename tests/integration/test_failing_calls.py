@@ -12,13 +12,13 @@ import shim
 
 PROGRAMS = ("shardcap", "shardcap-dispatcher", "shardcap-hub", "shardcap-shard")
 ERRORS = {"openat": (errno.EMFILE, errno.ENOSPC), "mkdirat": (errno.ENOSPC, errno.EROFS),
-          "write": (errno.ENOSPC, errno.EDQUOT, 0), "ftruncate": (errno.EIO,), "syncfs": (errno.EIO,),
+          "write": (errno.ENOSPC, errno.EDQUOT, errno.EINTR, 0), "ftruncate": (errno.EIO,), "syncfs": (errno.EIO,),
           "renameat2": (errno.EROFS, errno.ENOSPC), "close": (errno.EIO,), "memfd_create": (errno.EMFILE,),
           "mmap": (errno.ENOMEM,), "eventfd": (errno.EMFILE,), "socket": (errno.EMFILE,), "socketpair": (errno.EMFILE,),
           "fsync": (errno.EIO,), "fallocate": (errno.ENOSPC,)}
 
-
-WAVE = 6
+WAVE = 16  # of one kind
+AT_ONCE = 32  # of all kinds: nearly all the time they wait, for their next try or for a backoff
 
 
 class FailingCalls(unittest.TestCase):
@@ -32,7 +32,7 @@ class FailingCalls(unittest.TestCase):
         self.total = len(packets)
         self.path = g.write(self.work / "in.pcap", g.pcap(packets))
         (self.work / "events").write_text("".join(f.event() for f in self.flows))
-        self.tried = self.failed_runs = 0
+        self.failed_runs = 0
 
     def run_once(self, number, program, call, error, ever):
         """True if there was such a call."""
@@ -63,25 +63,27 @@ class FailingCalls(unittest.TestCase):
             self.assertNotEqual(status, 0, what)
         return mine.calls >= number
 
+    def all_numbers(self, pool, program, call, error, ever):
+        """Tries N = 1, 2, 3 .. until there is no such call, a few at a time; how many there were."""
+        number, several = 0, 1  # most programs make few of these calls, or none
+        while True:
+            wave = [pool.submit(self.run_once, number + i, program, call, error, ever) for i in range(1, several + 1)]
+            there = [f.result() for f in wave]
+            if not all(there):
+                return number + there.index(False)
+            number += several
+            several = min(several * 4, WAVE)
+            self.assertLess(number, 1000, call)
+
     def every(self, program, ever):
-        seen = {}
-        pool = concurrent.futures.ThreadPoolExecutor(WAVE)
-        for call, errors in ERRORS.items():
-            for error in errors[:1] if ever else errors:
-                number = 0
-                reached = True
-                while reached:  # a few at a time: they mostly wait
-                    wave = [pool.submit(self.run_once, number + i, program, call, error, ever) for i in range(1, WAVE + 1)]
-                    there = [f.result() for f in wave]
-                    reached = all(there)
-                    number += there.index(False) if not reached else WAVE
-                    self.assertLess(number, 1000, call)
-                self.tried += number
-                seen[call] = number
-        print(f"\n{program} {'for ever' if ever else 'once'}: N tried {self.tried} ({seen}); "
+        kinds = [(call, error) for call, errors in ERRORS.items() for error in (errors[:1] if ever else errors)]
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool, \
+                concurrent.futures.ThreadPoolExecutor(len(kinds)) as each:
+            numbers = list(each.map(lambda kind: self.all_numbers(pool, program, *kind, ever), kinds))
+        seen = {call: n for (call, _), n in zip(kinds, numbers)}
+        print(f"\nNOTE {program} {'for ever' if ever else 'once'}: N tried {sum(numbers)} ({seen}); "
               f"{self.failed_runs} runs could not go on and said so")
-        pool.shutdown()
-        self.assertGreater(self.tried, 0)
+        self.assertGreater(sum(numbers), 0)
         return seen
 
 

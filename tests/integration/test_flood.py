@@ -196,18 +196,21 @@ class Flood(unittest.TestCase):
         self.assertEqual(set(summary["drops"]), {"ring_full", "no_uuid"})
 
     def test_idle_memory_goes_back(self):
-        """Above -maxidleram what a flood took is given back to the system."""
+        """Above -maxidleram what a flood took is given back to the system: blocks, slots and what belongs to them."""
         run = self.start("-maxheap=400MB", "-maxidleram=1MB", "-shards=1", "-flowtimeout=5s", "-captureduration=10s",
                          "-uuidwaitduration=10s")
         shard = run.children()["shardcap-shard"][0]
-        with memory.Peak(lambda: memory.mapped(shard, "memfd:arena")) as peak:
+        start = memory.private(shard)
+
+        def flows():
+            return memory.mapped(shard, "memfd:arena") + memory.private(shard) - start
+        with memory.Peak(flows) as peak:
             self.sent(self.send(150_000, 60_000, 1, "syn"))
             self.consumed(150_000)
-        self.assertGreater(peak.bytes, 20_000_000)
-        # All but the slots of flows, 160 bytes of each, and 1 MB.
-        left = 150_000 * (160 + 8) + 3_000_000
-        self.assertGreater(peak.bytes, left * 1.5)
-        run.until(lambda: memory.mapped(shard, "memfd:arena") < left, "idle memory is given back", 60)
+        self.assertGreater(peak.bytes, 60_000_000)
+        # All but 1 MB, the table of flows, and 8 bytes for each block.
+        left = 1_000_000 + 150_000 * (32 + 8) + 3_000_000
+        run.until(lambda: flows() < left, "idle memory is given back", 60)
         self.assertEqual(run.stop(), 0, run.log)
         self.assertEqual(set(run.summary()["drops"]), {"no_uuid"})
 
@@ -261,6 +264,24 @@ class Savefiles(unittest.TestCase):
         self.assertEqual(sum(summary["drops"].values()), 200_000)
         self.assertGreater(summary["drops"]["budget"], 100_000)
         self.assertLess(peak, 16_000_000 + (8 << 20))
+
+    def test_after_an_elephant(self):
+        """What one large flow had filled is there for many small ones when it has ended: all of them are saved, but for
+        those that come before its file is written."""
+        work = family.workdir(self)
+        elephant, small = g.Flow(0), [g.Flow(1 + i) for i in range(6000)]
+        one = elephant.packet(g.START)
+        packets = [g.Packet(g.START + i * 1000, one.data) for i in range(120_000)]
+        for i in range(3):
+            packets += [f.packet(g.START + (60 + i) * 10**9 + f.ident * 1000) for f in small]
+        path = g.write(work / "in.pcap", g.pcap(packets))
+        run = family.read_savefile(self, path, "-maxheap=8MB", "-shards=1", "-gzip=none", "-flowtimeout=5s",
+                                   "-captureduration=1h", flows=[elephant, *small], work=work)
+        summary = run.summary()
+        self.assertEqual(set(summary["drops"]), {"budget"}, "the elephant filled the memory")
+        sizes = {name.rsplit("/", 1)[1].split(".")[0]: len(f.records) for name, f in run.files().items()}
+        self.assertLess(sizes.pop(elephant.uuid), 120_000)
+        self.assertGreater(sum(size == 3 for size in sizes.values()), 5900)
 
     def test_one_elephant(self):
         """A flow many times as large as the memory, streamed: all of it is saved."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the real programs for a test: own directories, own sockets, no fixed port; stops them whatever happens.
 
-Every finished run is held against the law of the counters (delivered = saved + drops) and against the files.
+Every run that ended well is held against its files by shardcapctl verify, whatever else its test asks of it.
 Failure policy: a wait that does not come true fails the test and shows the log.
 """
 import http.client
@@ -112,6 +112,8 @@ class Family:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {timeout} s: {' '.join(self.command)}\n{self.log}") from None
         self.check_sanitizers()
+        if status == 0 and self.summary_file.exists() and self.datadir.is_dir():
+            self.verify("-summary", self.summary_file)
         return status
 
     def check_sanitizers(self):

@@ -182,10 +182,179 @@ static void test_budget_is_hard_and_enomem_changes_nothing(void **state)
     assert_true(arena_blocks_left(a) < sizeof(bytes) / ARENA_BLOCK);
     arena_flow_free(a, c.flow, NULL);
     assert_int_equal(arena_budget_used(a), 0);
-    unsigned flows = 0;
-    for (struct flow image; arena_flow_take(a, &c.flow, &image) == SC_OK;)
-        flows++;
-    assert_true(flows >= 1); /* the pages of the blocks were touched: little room for further slots */
+    arena_close(a);
+}
+
+/* Bytes of [from, from + bytes) that have memory. */
+static size_t resident(const uint8_t *from, size_t bytes)
+{
+    static unsigned char in_core[4096];
+    size_t pages = bytes / 4096, n = 0;
+    assert_true(pages <= sizeof(in_core));
+    assert_int_equal(mincore((void *)(uintptr_t)from, pages * 4096, in_core), 0);
+    for (size_t i = 0; i < pages; i++)
+        n += in_core[i] & 1;
+    return n * 4096;
+}
+
+/* The head, and blocks that are fetched ahead of their use. */
+#define BESIDE (2 * 4096 + 65536)
+
+static unsigned fill_with_slots(struct arena *a, uint32_t *idx, unsigned most)
+{
+    struct arena_change c = {0};
+    unsigned n = 0;
+    while (n < most && arena_flow_take(a, &c.flow, &c.image) == SC_OK) {
+        c.image.stage = FLOW_OPEN;
+        c.image.key.addr_len = 4;
+        arena_commit(a, &c);
+        idx[n++] = c.flow;
+    }
+    return n;
+}
+
+static unsigned fill_with_blocks(struct arena *a, uint32_t idx)
+{
+    static const uint8_t bytes[ARENA_BLOCK] = {1};
+    struct arena_change c = {.flow = idx, .image = *arena_flow(a, idx)};
+    unsigned n = 0;
+    for (uint32_t left = arena_blocks_left(a); left > 0; left--, n++) {
+        assert_int_equal(arena_append(a, idx, &c.image, bytes, sizeof(bytes)), SC_OK);
+        assert_int_equal(arena_blocks_left(a), left - 1);
+        arena_commit(a, &c);
+    }
+    assert_int_equal(arena_append(a, idx, &c.image, bytes, sizeof(bytes)), SC_ENOMEM);
+    return n;
+}
+
+/* Memory that one large flow has filled is there for many small ones afterwards, and the other way round, again and
+ * again; never more of it than the budget. */
+static void test_blocks_become_slots_and_slots_blocks(void **state)
+{
+    struct fixture *fx = *state;
+    struct arena *a = open_arena(fx, false);
+    static uint32_t idx[8192];
+    unsigned first_blocks = 0;
+    for (unsigned round = 0; round < 4; round++) {
+        uint32_t large = new_flow(a, 300, 1);
+        unsigned blocks = fill_with_blocks(a, large);
+        assert_true(resident(fx->map, fx->bytes) <= BUDGET + BESIDE);
+        assert_true(blocks > BUDGET / (ARENA_BLOCK + 8) * 9 / 10);
+        if (round == 0)
+            first_blocks = blocks;
+        /* what does not come back: the table of the most flows there ever were */
+        assert_true(blocks + (sizeof(idx) / sizeof(*idx) * ARENA_TABLE_COST) / ARENA_BLOCK + 32 > first_blocks);
+        arena_flow_free(a, large, NULL);
+        unsigned slots = fill_with_slots(a, idx, sizeof(idx) / sizeof(*idx));
+        assert_true(slots == arena_flow_limit(a)); /* more there may not be */
+        assert_true(resident(fx->map, fx->bytes) <= BUDGET + BESIDE);
+        for (unsigned i = 0; i < slots; i++)
+            arena_flow_free(a, idx[(i * 7) % slots], NULL);
+        assert_int_equal(arena_budget_used(a), 0);
+    }
+    arena_close(a);
+}
+
+static void note_first(void *ctx, uint32_t first)
+{
+    *(uint32_t *)ctx = first;
+}
+
+/* The lowest slot is taken first, so that after a flood the top comes down and its memory can go. */
+static void test_idle_slots_are_given_back(void **state)
+{
+    struct fixture *fx = *state;
+    struct arena *a = open_arena(fx, false);
+    static uint32_t idx[1500];
+    uint32_t gone = 0;
+    arena_on_slots_gone(a, note_first, &gone);
+    assert_int_equal(fill_with_slots(a, idx, 1500), 1500);
+    uint32_t generation = arena_flow(a, idx[1499])->generation;
+    for (unsigned i = 0; i < 1500; i++)
+        if (i != 10)
+            arena_flow_free(a, idx[i], NULL);
+    assert_true(arena_idle_bytes(a) >= 1450 * sizeof(struct flow));
+    assert_int_equal(gone, 0);
+    arena_trim(a, UINT32_MAX);
+    assert_int_equal(arena_idle_bytes(a), 0);
+    assert_true(gone > 10 && gone <= 26); /* the one that is left, to the end of its page */
+    assert_true(resident((uint8_t *)a->flows, 1500 * sizeof(struct flow)) <= 4096);
+    assert_int_equal(arena_flow(a, 10)->stage, FLOW_OPEN);
+    uint32_t lowest[12];
+    assert_int_equal(fill_with_slots(a, lowest, 12), 12);
+    for (unsigned i = 0; i < 12; i++) {
+        assert_int_equal(lowest[i], i < 10 ? i : i + 1);
+        assert_true(arena_flow(a, lowest[i])->generation > generation); /* names in staging stay unique */
+    }
+    arena_on_slots_gone(a, NULL, NULL);
+    arena_close(a);
+}
+
+/* Killed after the top came down, before its memory was given back: the successor does so. */
+static void test_a_successor_gives_back_what_lies_behind_the_top(void **state)
+{
+    struct fixture *fx = *state;
+    struct arena *a = open_arena(fx, false);
+    static uint32_t idx[1500];
+    assert_int_equal(fill_with_slots(a, idx, 1500), 1500);
+    for (unsigned i = 1; i < 1500; i++)
+        arena_flow_free(a, idx[i], NULL);
+    assert_true(resident((uint8_t *)a->flows, 1500 * sizeof(struct flow)) > 100000);
+    arena_close(a);
+    a = open_arena(fx, true);
+    assert_true(resident((uint8_t *)a->flows, 1500 * sizeof(struct flow)) <= 4096 * 2); /* one for the redo */
+    assert_int_equal(arena_flow(a, idx[0])->stage, FLOW_OPEN);
+    assert_int_equal(arena_budget_used(a), ARENA_FLOW_COST);
+    arena_close(a);
+}
+
+/* Flows of all sizes come, grow, go and die with their process: the bytes stay right, memory stays within the budget,
+ * and a block that was counted is there. */
+static void test_at_random(void **state)
+{
+    enum { FLOWS = 600 };
+    struct fixture *fx = *state;
+    struct arena *a = open_arena(fx, false);
+    static struct {
+        uint32_t idx, n;
+    } live[FLOWS];
+    unsigned count = 0, refused = 0;
+    uint32_t seed = 12345;
+    for (unsigned round = 0; round < 30000; round++) {
+        seed = seed * 1664525u + 1013904223u;
+        uint32_t dice = seed >> 20, n = 1 + (seed >> 8) % (round / 5000 % 2 ? 300 : 8000);
+        uint32_t blocks = (uint32_t)arena_blocks_for(n);
+        if (dice % 8 < 4 && count < FLOWS && arena_blocks_left(a) > blocks + 4) {
+            struct arena_change c;
+            if (arena_flow_take(a, &c.flow, &c.image) != SC_OK) { /* only where each page has a used block */
+                assert_int_equal(a->idle.count, 0);
+                refused++;
+                continue;
+            }
+            arena_flow_return(a, c.flow);
+            live[count].idx = new_flow(a, n, count);
+            live[count++].n = n;
+        } else if (dice % 8 < 7 && count > 0) {
+            unsigned i = dice % count;
+            arena_flow_free(a, live[i].idx, NULL);
+            live[i] = live[--count];
+        } else if (dice % 64 == 7) {
+            arena_trim(a, 1 + dice % 50);
+        } else if (dice % 512 == 15) {
+            arena_close(a);
+            a = open_arena(fx, true);
+        }
+        if (round % 500 == 0) {
+            assert_true(resident(fx->map, fx->bytes) <= BUDGET + BESIDE);
+            for (unsigned i = 0; i < count; i++)
+                check_bytes(a, live[i].idx, live[i].n, (uint32_t)arena_flow(a, live[i].idx)->packets);
+        }
+    }
+    assert_true(refused < 3000);
+    for (unsigned i = 0; i < count; i++)
+        arena_flow_free(a, live[i].idx, NULL);
+    assert_int_equal(arena_budget_used(a), 0);
+    assert_int_equal(counter_get(&fx->counters.blocks_lost), 0);
     arena_close(a);
 }
 
@@ -291,13 +460,7 @@ static void test_idle_pages_are_given_back(void **state)
     assert_true(idle >= 16 * 8000);
     arena_trim(a, UINT32_MAX);
     assert_true(arena_idle_bytes(a) < 2 * 4096);
-    unsigned char in_core[1024];
-    assert_true(a->head->block_top / 16 < sizeof(in_core));
-    assert_int_equal(mincore(a->blocks, (size_t)a->head->block_top / 16 * 4096, in_core), 0);
-    unsigned resident = 0;
-    for (uint32_t p = 0; p < a->head->block_top / 16; p++)
-        resident += in_core[p] & 1;
-    assert_true(resident <= 5);
+    assert_true(resident(a->blocks, (size_t)a->head->block_top / 16 * 4096) <= 5 * 4096);
     check_bytes(a, first, 5000, 2);
     check_bytes(a, last, 5000, 40);
     uint32_t again = new_flow(a, 8000, 9);
@@ -348,6 +511,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_append_grows_and_undo_gives_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_undo_of_a_flow_never_committed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_budget_is_hard_and_enomem_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_blocks_become_slots_and_slots_blocks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_idle_slots_are_given_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_successor_gives_back_what_lies_behind_the_top, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_at_random, setup, teardown),
         cmocka_unit_test_setup_teardown(test_counters_and_positions_survive, setup, teardown),
         cmocka_unit_test_setup_teardown(test_valid_redo_is_applied_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stray_blocks_are_found, setup, teardown),
