@@ -283,6 +283,10 @@ $(BUILD)/shardcapctl.1: deploy/man/shardcapctl.1.in deploy/man/commands.awk $(BI
 	    $(BIN)/shardcapctl $$c -help || exit 1; done | awk -f deploy/man/commands.awk > $@.commands
 	@sed -e '/@COMMANDS@/{r $@.commands' -e 'd}' $< > $@
 
+# What an operator takes into a place of the site's own.
+EXAMPLES := deploy/systemd/shardcap-external.conf deploy/prometheus/rules.yml deploy/grafana/shardcap.json \
+	$(wildcard deploy/kubernetes/*.yaml)
+
 .PHONY: install deb
 install: all $(BUILD)/shardcap.8 $(BUILD)/shardcapctl.1 ## Install into PREFIX=/usr/local below DESTDIR=
 	install -d $(to)/bin $(to)/lib/systemd/system $(to)/lib/sysusers.d $(to)/lib/tmpfiles.d $(to)/share/man/man1 \
@@ -293,6 +297,10 @@ install: all $(BUILD)/shardcap.8 $(BUILD)/shardcapctl.1 ## Install into PREFIX=/
 	install -m 644 deploy/systemd/tmpfiles.conf $(to)/lib/tmpfiles.d/shardcap.conf
 	for f in $(BUILD)/shardcap.8 $(BUILD)/shardcapctl.1 $(wildcard deploy/man/*.[1-8]); do \
 	    $(call placed,$$f,$(to)/share/man/man$${f##*.}/$${f##*/}) || exit 1; done
+	install -d $(to)/share/doc/shardcap/deploy $(to)/share/doc/shardcap/examples
+	install -m 644 README.md $(to)/share/doc/shardcap
+	install -m 644 deploy/README.md $(to)/share/doc/shardcap/deploy
+	install -m 644 $(EXAMPLES) $(to)/share/doc/shardcap/examples
 	for f in $(wildcard deploy/completion/*); do install -m 644 $$f $(to)/share/bash-completion/completions/; done
 	[ -e $(DESTDIR)$(SYSCONFDIR)/default/shardcap ] || \
 	    install -m 644 deploy/systemd/default $(DESTDIR)$(SYSCONFDIR)/default/shardcap

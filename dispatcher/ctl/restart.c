@@ -167,8 +167,9 @@ const struct command restart_command = {
     .operands = "N|hub|dispatcher|all",
     .least = 1,
     .most = 1,
-    .summary = "replace shard N, the hub, the dispatcher, or all shards and the hub one at a time; flows and files\n"
-               "go on. While the dispatcher is away nobody captures",
+    .summary = "replace shard N, the hub or the dispatcher; all: one after the other by the programs on disk,\n"
+               "supervisor and dispatcher only if theirs have changed. Flows and files go on; while the\n"
+               "dispatcher is away nobody captures",
     .status = "0 it has begun (-within: it is done); 1 refused, not done in time, or no answer",
     .options = options,
     .run = run,

@@ -114,6 +114,46 @@ class Containers(unittest.TestCase):
                     direct = path.rsplit("/", 1)[1] in run("objdump", "-p", family.BIN / name)[1]
                     self.assertTrue(not direct or package in self.packages(2), f"{name} needs {package}")
 
+    def test_packages_exist(self):
+        if not shutil.which("apt-cache"):
+            self.skipTest("only apt knows which packages there are")
+        wanted = self.packages(1) | self.packages(2)
+        known = run("apt-cache", "show", "--no-all-versions", *sorted(wanted))[1] + run("dpkg-query", "-s", *sorted(wanted))[1]
+        self.assertEqual(wanted - set(re.findall(r"^Package: (\S+)$", known, re.M)), set())
+
+    def test_steps_of_the_build(self):
+        """Its lines done by hand: on a tree as .dockerignore leaves it, and what the image copies out of it is there."""
+        if family.SANITIZED:
+            self.skipTest("the image is made of the plain build")
+        self.assertRegex(self.dockerfile, r"(?m)^COPY \. /src\nWORKDIR /src\nARG COMMIT=unknown\nRUN make ")
+        (line,) = re.findall(r"^RUN (make .*)$", self.dockerfile, re.M)
+        work = family.workdir(self)
+        left_out = [f"--exclude=./{name}" for name in (ROOT / ".dockerignore").read_text().split()]
+        (work / "src").mkdir()
+        self.assertEqual(run("sh", "-c", 'tar -c "$@" . | tar -x -C "$0"', work / "src", *left_out)[0], 0)
+        self.assertFalse((work / "src/.git").exists())
+        done = subprocess.run(["sh", "-ec", line.replace("/out", str(work / "out"))], cwd=work / "src", text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=110, check=False,
+                              env=dict(family.clean_env(), COMMIT="0123abc", MAKEFLAGS=""))
+        self.assertEqual(done.returncode, 0, done.stdout[-2000:])
+        (copied,) = re.findall(r"^COPY --from=build /out(\S+) /usr/bin/$", self.dockerfile, re.M)
+        self.assertLessEqual(set(family.PROGRAMS), {p.name for p in (work / f"out{copied}").iterdir()})
+        self.assertIn("0123abc", run(work / "out/usr/bin/shardcap", "-version")[1])
+
+    def test_who_the_image_runs_as(self):
+        lines = self.dockerfile.split("\nFROM ")[2].splitlines()
+        order = [next(i for i, line in enumerate(lines) if re.search(what, line)) for what in (
+            r"useradd --system --uid 65500 .* shardcap\b.*install -d -o shardcap -g shardcap .* /data /run/shardcap",
+            r"^COPY --from=build ", r"^RUN setcap cap_net_raw\+p /usr/bin/shardcap-dispatcher$", r"^USER shardcap$")]
+        self.assertEqual(order, sorted(order))  # a copy loses the capability, and only root can give it
+        self.assertFalse([line for line in lines[order[-1]:] if line.startswith("RUN")])
+        self.assertIn("libcap2-bin", self.packages(2))
+        self.assertIn('ENTRYPOINT ["/usr/bin/shardcap"]', lines)
+        named = dict(pair.split("=", 1) for line in lines if line.startswith("ENV ") for pair in line.split()[1:])
+        known = run(family.BIN / "shardcap", "-help")[1].split()
+        self.assertGreater(len(named), 2)
+        self.assertLessEqual(set(named), set(known))
+
     def test_memory_limits_hold_what_check_adds_up(self):
         seen = 0
         for name, _, container in manifests():

@@ -8,24 +8,6 @@ import family
 from installed import install
 from need import need
 
-PEER = """
-import socket, sys
-s = socket.create_server(("10.9.0.2", 7000))
-print("ready", flush=True)
-for i in range(20):
-    c, _ = s.accept()
-    c.recv(1)
-    c.close()
-"""
-CLIENT = """
-import socket, time
-for i in range(20):
-    c = socket.create_connection(("10.9.0.2", 7000))
-    c.send(b"x")
-    c.recv(1)
-    c.close()
-"""
-
 
 class Service(unittest.TestCase):
     @classmethod
@@ -40,34 +22,17 @@ class Service(unittest.TestCase):
         (tree / "etc/default/shardcap").write_text("INTERFACE=veth0\nFLOWTIMEOUT=1s\nSHARDCAP_SHARDS=2\n"
                                                    "PROMETHEUSX_LISTEN_ADDRESS=127.0.0.1:9990\n")
         self.system = booted.Booted(self, tree, self.work)
-        for command in ("systemd-sysusers", "systemd-tmpfiles --create shardcap.conf", "mkdir -p /run/netns",
-                        "ip netns add peer", "ip link add veth0 type veth peer name veth1",
-                        "ip link set veth1 netns peer", "ip addr add 10.9.0.1/24 dev veth0", "ip link set veth0 up",
-                        "ip -n peer addr add 10.9.0.2/24 dev veth1", "ip -n peer link set veth1 up"):
+        for command in ("systemd-sysusers", "systemd-tmpfiles --create shardcap.conf"):
             self.system.run(*command.split())
-
-    def traffic(self):
-        script = f"""set -e
-coproc server {{ ip netns exec peer python3 -c '{PEER}'; }}
-read -r _ <&"${{server[0]}}"
-python3 -c '{CLIENT}'
-"""
-        self.system.run("bash", "-c", script)
-
-    def files(self):
-        return self.system.run("find", "/var/lib/shardcap/data", "-name", "*.pcap.gz").stdout.split()
-
-    def metric(self, name):
-        page = self.system.run("curl", "-sf", "http://127.0.0.1:9990/metrics").stdout
-        return sum(float(v) for v in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", page, re.M))
+        self.system.wire()
 
     def test_life_of_the_service(self):
         s = self.system
         s.run("systemctl", "start", "shardcap")  # returns once READY=1 has come
         self.assertEqual(s.show("ActiveState"), "active")
-        self.traffic()
-        family.until(lambda: len(self.files()) == 20, "20 files", 30, s.journal)
-        owners = s.run("stat", "-c", "%U %a", *self.files()).stdout.split("\n")
+        s.traffic()
+        family.until(lambda: len(s.files()) == 20, "20 files", 30, s.journal)
+        owners = s.run("stat", "-c", "%U %a", *s.files()).stdout.split("\n")
         self.assertLessEqual(set(owners) - {""}, {"shardcap 640"})
 
         # Any child dies: the service stays, with the same main process.
@@ -77,16 +42,16 @@ python3 -c '{CLIENT}'
             s.run("kill", "-9", pids[0])
             family.until(lambda: pids[0] not in s.run("pgrep", "-f", f"^{program}", check=False).stdout.split() and
                          s.run("curl", "-sf", "http://127.0.0.1:9990/readyz", check=False).returncode == 0 and
-                         self.metric("pcap_muxer_interfaces_with_captures") == 1,
+                         s.metric("pcap_muxer_interfaces_with_captures") == 1,
                          f"{program} is back", 30, s.journal)
         self.assertEqual((s.show("MainPID"), s.show("ActiveState"), s.show("NRestarts")), (main, "active", "0"))
-        self.traffic()
-        family.until(lambda: len(self.files()) == 40, "40 files", 30, s.journal)
+        s.traffic()
+        family.until(lambda: len(s.files()) == 40, "40 files", 30, s.journal)
 
         s.run("systemctl", "stop", "shardcap")
         self.assertEqual((s.show("Result"), s.show("ExecMainStatus")), ("success", "0"), s.journal())
         self.assertEqual(s.run("pgrep", "-f", "^shardcap", check=False).stdout, "")
-        for path in self.files():
+        for path in s.files():
             s.run("gzip", "-t", path)
         lost = re.search(r"^  lost +(\d+)", s.journal(), re.M)
         self.assertEqual(lost.group(1), "0", s.journal())
@@ -100,15 +65,15 @@ python3 -c '{CLIENT}'
         s = self.system
         self.set("FLOWTIMEOUT=60s")
         s.run("systemctl", "start", "shardcap")
-        self.traffic()
-        family.until(lambda: self.metric("shardcap_packets_consumed_total") >= 20 * 8, "packets", 30, s.journal)
+        s.traffic()
+        family.until(lambda: s.metric("shardcap_packets_consumed_total") >= 20 * 8, "packets", 30, s.journal)
         self.set("FLOWTIMEOUT=1s")
         s.run("kill", "-9", s.show("MainPID"))
         family.until(lambda: s.show("NRestarts") == "1" and s.show("ActiveState") == "active", "a new one", 30,
                      s.journal)
-        self.assertEqual(len(self.files()), 20, s.journal())
-        self.traffic()
-        family.until(lambda: len(self.files()) == 40, "40 files", 30, s.journal)
+        self.assertEqual(len(s.files()), 20, s.journal())
+        s.traffic()
+        family.until(lambda: len(s.files()) == 40, "40 files", 30, s.journal)
         s.run("systemctl", "stop", "shardcap")
         self.assertEqual(s.show("Result"), "success")
 
@@ -120,8 +85,8 @@ python3 -c '{CLIENT}'
         family.until(lambda: s.show("NRestarts") == "1" and s.show("ActiveState") == "active", "a new one", 60,
                      s.journal)
         self.assertNotEqual(s.show("MainPID"), main)
-        self.traffic()
-        family.until(lambda: len(self.files()) == 20, "20 files", 30, s.journal)
+        s.traffic()
+        family.until(lambda: len(s.files()) == 20, "20 files", 30, s.journal)
         s.run("systemctl", "stop", "shardcap")
         self.assertEqual(s.show("Result"), "success")
 

@@ -5,12 +5,32 @@ Failure policy: a command inside that fails raises with what it and the journal 
 """
 import os
 import pathlib
+import re
 import signal
 import subprocess
 
 from family import until
 
 LIB = pathlib.Path(__file__).resolve().parent
+
+# 20 connections, one after the other, from here to another namespace.
+PEER = """
+import socket
+s = socket.create_server(("10.9.0.2", 7000))
+print("ready", flush=True)
+for i in range(20):
+    c, _ = s.accept()
+    c.recv(1)
+    c.close()
+"""
+CLIENT = """
+import socket
+for i in range(20):
+    c = socket.create_connection(("10.9.0.2", 7000))
+    c.send(b"x")
+    c.recv(1)
+    c.close()
+"""
 
 
 class Booted:
@@ -54,6 +74,27 @@ class Booted:
         if check and done.returncode != 0:
             raise AssertionError(f"{command}: {done.returncode}\n{done.stdout}{done.stderr}\n{self.journal()}")
         return done
+
+    def wire(self):
+        """veth0, with a namespace called peer at its other end."""
+        for command in ("mkdir -p /run/netns", "ip netns add peer", "ip link add veth0 type veth peer name veth1",
+                        "ip link set veth1 netns peer", "ip addr add 10.9.0.1/24 dev veth0", "ip link set veth0 up",
+                        "ip -n peer addr add 10.9.0.2/24 dev veth1", "ip -n peer link set veth1 up"):
+            self.run(*command.split())
+
+    def traffic(self):
+        self.run("bash", "-c", f"""set -e
+coproc server {{ ip netns exec peer python3 -c '{PEER}'; }}
+read -r _ <&"${{server[0]}}"
+python3 -c '{CLIENT}'
+""")
+
+    def files(self):
+        return self.run("find", "/var/lib/shardcap/data", "-name", "*.pcap.gz").stdout.split()
+
+    def metric(self, name):
+        page = self.run("curl", "-sf", "http://127.0.0.1:9990/metrics").stdout
+        return sum(float(v) for v in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", page, re.M))
 
     def journal(self):
         return self.run("journalctl", "--no-pager", "-o", "cat", "-u", "shardcap", check=False).stdout
