@@ -287,10 +287,12 @@ static int open_loop(struct family *f)
     return EXIT_DONE;
 }
 
-/* Last, and for the file thread and nanomsg's as well. */
+/* Last, and for the file thread and nanomsg's as well. Those stay on the whole of -cpus, this thread takes its core. */
 static int filter_calls(struct family *f)
 {
-    int err = sandbox_calls(SANDBOX_SHARD, f->m.config->seccomp);
+    const struct config *c = f->m.config;
+    cpus_take(&c->cpus, config_dispatchers(c) + f->m.self.slot);
+    int err = sandbox_calls(SANDBOX_SHARD, c->seccomp);
     return err == SC_OK
                ? EXIT_DONE
                : member_give_up(&f->m, EXIT_FAILED, "cannot install the seccomp filter: %s; -seccomp=none does without",
@@ -324,8 +326,10 @@ static int shard_main(const struct outside *outside)
         status = member_claim(outside->slot, outside->rundir, layout_of_shard(layout, sizeof(layout)), &sock);
     if (status == EXIT_DONE)
         status = member_join(&f.m, sock, outside ? outside->rundir : NULL, parent);
-    if (status == EXIT_DONE)
+    if (status == EXIT_DONE) {
+        cpus_enter(&f.m.config->cpus);
         status = open_lookup(&f);
+    }
     if (status == EXIT_DONE)
         status = open_shard(&f);
     if (status == EXIT_DONE)

@@ -10,13 +10,14 @@
 
 #include "shared/anonymize.h"
 #include "shared/counters.h"
+#include "shared/cpus.h"
 #include "shared/log.h"
 #include "shared/sandbox.h"
 #include "shared/siphash.h"
 #include "shared/uuid.h"
 
 #define CONFIG_MAGIC 0x53434346u
-#define CONFIG_LAYOUT 3
+#define CONFIG_LAYOUT 4
 #define CONFIG_PATH 4096
 #define CONFIG_FILTER 4096
 #define SAVEFILES_MAX 256
@@ -57,6 +58,7 @@ struct config {
     uint32_t shards;
     uint32_t dispatchers;  /* threads that capture; 1 with -read */
     bool shards_external;  /* other supervisors start them */
+    struct cpu_list cpus;  /* of both; empty = the system chooses */
     uint32_t uuid_sources; /* UUID_SOURCE_ bits, `auto` resolved; 0 = none */
     char uuid_events[CONFIG_PATH];
     struct uuid uuid_prefix;            /* of -uuid-prefix-file; empty = none was given */

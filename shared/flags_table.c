@@ -231,6 +231,21 @@ static int set_exempt(const struct flag_value *v)
     return SC_OK;
 }
 
+static int set_cpus(const struct flag_value *v)
+{
+    unsigned cpu;
+    switch (cpus_add(&v->config->cpus, v->text, &cpu)) {
+    case SC_OK:
+        return SC_OK;
+    case SC_EPERM:
+        return REFUSE(v, "asks for core %u, which this process may not use (taskset -p $$ shows those it may)", cpu);
+    case SC_EFULL:
+        return REFUSE(v, "is one core too many: at most %d", CPUS_MAX);
+    default:
+        return REFUSE(v, "is neither a core such as 3 nor a range such as 0-7");
+    }
+}
+
 static int set_filter(const struct flag_value *v)
 {
     bool raw = strcmp(v->flag->name, "filter.raw") == 0;
@@ -346,6 +361,9 @@ static const struct flag table[] = {
     {FLAG("dispatchers", "N", "1", "threads that capture, each with a core, 1 to 8; not with -read", FLAG_RESOURCES,
           set_number),
      .own = true, IN_CONFIG(dispatchers), .min = 1, .max = DISPATCHERS_MAX},
+    {FLAG("cpus", "CORE,..", NULL, "a core for each dispatcher, then for each shard, such as 2-5", FLAG_RESOURCES,
+          set_cpus),
+     .own = true, .repeat = FLAG_COMMA, .shown = "the system chooses"},
     {FLAG("shards.external", NULL, "false", "other supervisors start the shards: shardcap-shard -slot N -rundir DIR",
           FLAG_RESOURCES, set_bool),
      .own = true, IN_CONFIG(shards_external)},

@@ -281,6 +281,7 @@ static int confine_calls_and_files(struct dispatcher *d)
         status = make_workers(d);
     if (status != EXIT_DONE)
         return status;
+    cpus_take(&c->cpus, 0);
     int rc = sandbox_calls(config_reads_files(c) ? SANDBOX_CAPTURE_FILES : SANDBOX_CAPTURE_LIVE, c->seccomp);
     return rc == SC_OK
                ? EXIT_DONE

@@ -164,6 +164,7 @@ static bool start(struct workers *w, unsigned number)
                                               .fanout = w->s.fanout,
                                               .thread = number};
     me->sources = sources_new(&settings);
+    cpus_take(&w->s.config->cpus, number); /* for the thread, which inherits it: it may set nothing itself */
     me->running = me->sources && pthread_create(&me->thread, NULL, work, me) == 0;
     return me->running;
 }

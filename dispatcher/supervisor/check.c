@@ -79,6 +79,14 @@ static void kernel_parts(FILE *out, const struct config *c)
     fprintf(out, "-uuid.kernel = %s\n", both ? "lookup,destroy" : c->kernel_lookup ? "lookup" : "destroy");
 }
 
+static void cpus(FILE *out, const struct cpu_list *list)
+{
+    fputs("-cpus = ", out);
+    for (uint32_t i = 0; i < list->count; i++)
+        fprintf(out, "%s%u", i ? "," : "", list->cpu[i]);
+    fprintf(out, "%s\n", list->count ? "" : "as the system chooses");
+}
+
 static void settings(FILE *out, const struct config *c)
 {
     static const char *const gzip[] = {"auto", "small", "fast", "zlib", "none"};
@@ -105,6 +113,7 @@ static void settings(FILE *out, const struct config *c)
     fprintf(out, "-prometheusx.listen-address = %s\n", c->listen_address[0] ? c->listen_address : "none");
     list(out, "-read", "none (live capture)", c->savefile_count, c->savefiles[0], CONFIG_PATH);
     fprintf(out, "-shards = %u\n-dispatchers = %u\n", c->shards, config_dispatchers(c));
+    cpus(out, &c->cpus);
     sources(out, c->uuid_sources);
     kernel_parts(out, c);
     fprintf(out, "-uuid.events = %s\n", c->uuid_events[0] ? c->uuid_events : "none");

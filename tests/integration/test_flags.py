@@ -85,7 +85,7 @@ class Usage(Base):
         self.assertEqual(code, 0, err)
         for flag in ("datadir captureduration uuidwaitduration flowtimeout maxheadersize sigtermwait stream maxflows "
                      "interface maxidleram maxheap anonymize.ip tcpinfo.eventsocket prometheusx.listen-address read "
-                     "shards dispatchers uuid.source uuid.kernel uuid.events uuid-prefix-file rundir stagingdir ringsize capturebuffer filter "
+                     "shards dispatchers cpus uuid.source uuid.kernel uuid.events uuid-prefix-file rundir stagingdir ringsize capturebuffer filter "
                      "anonymize.exempt gzip syncinterval mindiskfree maxdisk keep maxpackets maxfilesize sample dedup user summary check version help log.level log.format seccomp").split():
             self.assertRegex(out, rf"(?m)^\s*-{re.escape(flag)}\b", flag)
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -307,13 +308,32 @@ static void what_is_no_flag(void **state)
     assert_refused(PARSE("-a\nb"), "unknown flag -a\\x0ab");
 }
 
-static void flags_of_later_times_are_unknown(void **state)
+static void cpus(void **state)
 {
     (void)state;
-    static const char *const later[] = {"-cpus=0"};
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
-        assert_refused(PARSE(later[i]), "unknown flag");
-    assert_good(PARSE_ENV(ENV("SHARDCAP_CPUS=x"), "-check"));
+    cpu_set_t ours;
+    assert_int_equal(sched_getaffinity(0, sizeof ours, &ours), 0);
+    assert_good(PARSE(NULL));
+    assert_int_equal(config.cpus.count, 0);
+    unsigned first = 0; /* whatever cores this machine gives us */
+    while (!CPU_ISSET(first, &ours))
+        first++;
+    char one[32], again[64], beyond[32];
+    snprintf(one, sizeof one, "-cpus=%u", first);
+    snprintf(again, sizeof again, "-cpus=%u,%u-%u", first, first, first);
+    snprintf(beyond, sizeof beyond, "-cpus=%d", CPU_SETSIZE - 1);
+    assert_good(PARSE(one));
+    assert_int_equal(config.cpus.count, 1);
+    assert_int_equal(config.cpus.cpu[0], first);
+    assert_good(PARSE(again));
+    assert_int_equal(config.cpus.count, 1);
+    assert_refused(PARSE(beyond), "-cpus", "1023", "may not use");
+    static const char *const bad[] = {
+        "-cpus=x",  "-cpus=0,",     "-cpus=-1", "-cpus=0-", "-cpus=1-0", "-cpus=0:1", "-cpus=99999999999999999999",
+        "-cpus= 0", "-cpus=0-99999"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_refused(PARSE(bad[i]), "-cpus", "neither");
+    assert_refused(PARSE_ENV(ENV("SHARDCAP_CPUS=x"), "-check"), "SHARDCAP_CPUS");
 }
 
 static void dispatchers(void **state)
@@ -813,7 +833,7 @@ int main(void)
         cmocka_unit_test(a_real_deployment),
         cmocka_unit_test(all_forms_of_a_flag),
         cmocka_unit_test(what_is_no_flag),
-        cmocka_unit_test(flags_of_later_times_are_unknown),
+        cmocka_unit_test(cpus),
         cmocka_unit_test(dispatchers),
         cmocka_unit_test(limits_and_disk),
         cmocka_unit_test(bounds),
