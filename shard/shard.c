@@ -360,6 +360,7 @@ struct shard *shard_new(const struct shard_deps *deps, char error[SHARD_ERROR])
         return NULL;
     }
     s->adopted = adopted;
+    pace_init(&s->pace, deps->config->shards, deps->clock->mono(deps->clock->ctx), counter_get(&s->c->consumed));
     counter_add(&s->c->adoptions, adopted);
     counter_set(&s->c->budget_limit, arena_budget_limit(s->arena));
     set_stage(s, STAGE_IDLE);
@@ -421,7 +422,8 @@ static void set_effort(struct shard *s)
     if (s->d.config->gzip != GZIP_AUTO || config_reads_files(s->d.config))
         return;
     pace_spent(&s->pace, sealer_small_bytes(s->sealer));
-    sealer_effort(s->sealer, pace_effort(&s->pace, s->d.clock->mono(s->d.clock->ctx), backlog(s), s->rings[0].size));
+    sealer_effort(s->sealer, pace_effort(&s->pace, s->d.clock->mono(s->d.clock->ctx), counter_get(&s->c->consumed),
+                                         backlog(s), s->rings[0].size));
 }
 
 static bool move_files(struct shard *s)
