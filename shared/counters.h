@@ -15,7 +15,7 @@
 #include "shared/ring.h"
 #include "shared/sli.h"
 
-#define COUNTERS_LAYOUT 3
+#define COUNTERS_LAYOUT 4
 #define SHARDS_MAX 64
 #define DISPATCHERS_MAX 8 /* threads that capture, each with a ring of its own to every shard */
 #define INTERFACES_MAX 64
@@ -205,7 +205,7 @@ struct interface_counters {
     _Atomic uint32_t used;
     _Atomic uint32_t capturing; /* gauge 0/1 */
     _Atomic uint32_t index;
-    uint32_t zero;
+    _Atomic uint32_t group;  /* number of the capture's group + 1, for a successor to join; 0 = none */
     counter delivered;       /* packets libpcap handed over */
     counter kernel_received; /* ps_recv, widened; includes drops */
     counter kernel_dropped;  /* ps_drop, widened */
@@ -221,7 +221,8 @@ struct dispatcher_page {
     uint32_t magic;
     uint32_t layout;
     _Atomic uint32_t generation;
-    uint32_t zero;
+    _Atomic uint32_t
+        handing; /* 1: packets go to a successor now, who has set this; cleared when it is the dispatcher */
     _Atomic uint64_t heartbeat;
     counter delivered; /* packets libpcap handed over, all sources */
     counter drops[CAUSE_COUNT];

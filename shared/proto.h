@@ -10,7 +10,7 @@
 
 #include "shared/err.h"
 
-#define PROTO_VERSION 2u
+#define PROTO_VERSION 3u
 #define PROTO_FD 3 /* where a child finds the attach socket */
 
 enum proto_exit {
@@ -44,6 +44,9 @@ enum proto_type {
     PROTO_JOIN, /* first message on attach.sock: slot = the wanted one, text = layout (shared/layout.h) */
     /* supervisor -> whoever joins */
     PROTO_REFUSED, /* text = why, value = the exit status to end with */
+    /* child -> supervisor, again */
+    PROTO_TAKEN, /* dispatcher that is to take over from one that runs: all packets come to it now; PROTO_START follows
+                    once that one has gone */
     PROTO_TYPES_END
 };
 
@@ -71,6 +74,7 @@ enum proto_role {
 
 #define PROTO_FDS_PER_MSG 64 /* below the kernel's SCM_MAX_FD 253 */
 #define PROTO_TEXT 512
+#define PROTO_SLOT_HEIR 1u /* of a dispatcher that is to take over from one that runs */
 
 /* Index of ROLE_RING: the ring from dispatcher thread `dispatcher` to a shard. */
 static inline unsigned proto_ring_index(unsigned dispatcher, unsigned shard)
@@ -87,7 +91,7 @@ struct proto_msg {
     uint32_t version;
     uint16_t type;
     uint16_t fd_count;
-    uint32_t slot;       /* shard number; 0 for the others */
+    uint32_t slot;       /* shard number; 0 for the others; PROTO_SLOT_HEIR */
     uint32_t generation; /* of the child that is meant; a message for another one is ignored and logged */
     int64_t value;
     struct proto_fd_name names[PROTO_FDS_PER_MSG];

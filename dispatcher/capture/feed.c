@@ -21,6 +21,7 @@
 struct feed_ring {
     struct ring_producer ring;
     const struct shard_page *page;
+    size_t map_bytes;
     int doorbell;
     unsigned unpublished; /* records */
     uint64_t counted;     /* packets that are in the counters */
@@ -68,11 +69,22 @@ int feed_add_ring(struct feed *f, unsigned shard, void *map, size_t map_bytes, c
     if (rc != SC_OK)
         return rc;
     r->page = page;
+    r->map_bytes = map_bytes;
     r->doorbell = doorbell;
     int64_t last = atomic_load_explicit(&r->ring.shared->clock_ns, memory_order_relaxed); /* our predecessor is gone */
     if (last > f->clock.ns)
         f->clock.ns = last;
     return SC_OK;
+}
+
+int feed_attach_again(struct feed *f)
+{
+    int rc = SC_OK;
+    for (unsigned i = 0; i < f->s.shards && rc == SC_OK; i++) {
+        struct feed_ring *r = &f->ring[i];
+        rc = feed_add_ring(f, i, r->ring.shared, r->map_bytes, r->page, r->doorbell);
+    }
+    return rc;
 }
 
 void feed_settle(struct feed *const *feeds, unsigned count)

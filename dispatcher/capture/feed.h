@@ -55,6 +55,9 @@ void feed_free(struct feed *f); /* NULL is fine; maps and doorbells are the call
 int feed_add_ring(struct feed *f, unsigned shard, void *map, size_t map_bytes, const struct shard_page *page,
                   int doorbell) SC_MUST_CHECK;
 
+/* Once more, where a dispatcher that went on until now has left the rings. Errors of ring_producer_attach. */
+int feed_attach_again(struct feed *f) SC_MUST_CHECK;
+
 /* After the last feed_add_ring: counts what a dispatcher that died had published, so that the balance is exact. */
 void feed_settle(struct feed *const *feeds, unsigned count); /* one of each thread */
 

@@ -14,6 +14,7 @@
 
 #include "dispatcher/capture/drain.h"
 #include "dispatcher/capture/gap.h"
+#include "dispatcher/capture/inherit.h"
 #include "dispatcher/capture/interfaces.h"
 #include "dispatcher/capture/sources.h"
 #include "dispatcher/capture/workers.h"
@@ -25,6 +26,8 @@
 #define RETRY_NS NS_PER_SEC       /* statistics, and interfaces that could not be opened */
 #define DRAIN_NS (20 * NS_PER_MS) /* two read timeouts: what was captured before the end has arrived by then */
 #define DRAIN_MAX_NS (500 * NS_PER_MS)
+#define HANDED_MAX_NS (2 * NS_PER_SEC)    /* for the last packets before a hand-over */
+#define HANDED_QUIET_NS (300 * NS_PER_MS) /* none for so long: libpcap has counted one that it left out itself */
 
 /* What was last said about an interface that is not captured, so that it is said once. */
 struct complaint {
@@ -272,7 +275,7 @@ static void housekeep(struct live *l)
         l->unmet = true;
         l->tell_pending = true;
     }
-    if (l->changed || (retry && l->unmet)) {
+    if ((l->changed || (retry && l->unmet)) && !l->leave) {
         l->changed = false;
         (void)follow(l, false);
     }
@@ -306,6 +309,18 @@ static void capture_on(struct live *l)
     }
 }
 
+/* An heir has what comes now; every packet of before is ours, and only ours. */
+static void fetch_to_the_last(struct live *l)
+{
+    struct mono start = mono_now(l), last = start;
+    while (!sources_handed_over(l->sources) && mono_now(l).ns < start.ns + HANDED_MAX_NS &&
+           mono_now(l).ns < last.ns + HANDED_QUIET_NS) {
+        if (sources_read_all(l->sources) > 0)
+            last = mono_now(l);
+        turn(l, NS_PER_MS);
+    }
+}
+
 /* What the kernel has captured before now is still on its way to us. */
 static void fetch_the_rest(struct live *l)
 {
@@ -314,6 +329,8 @@ static void fetch_the_rest(struct live *l)
         turn(l, start.ns + DRAIN_NS - mono_now(l).ns);
     while (sources_read_all(l->sources) > 0 && mono_now(l).ns < start.ns + DRAIN_MAX_NS)
         atomic_fetch_add_explicit(&l->s.page->heartbeat, 1, memory_order_relaxed);
+    if (l->leave && inherit_begun(l->s.page))
+        fetch_to_the_last(l);
     feed_housekeep(l->s.feed, (struct instant){mono_now(l).ns}, sources_until(l->sources));
 }
 
@@ -337,7 +354,8 @@ static bool prepare(struct live *l)
                                               .config = l->s.config,
                                               .page = l->s.page,
                                               .clock = l->clock,
-                                              .fanout = l->s.fanout};
+                                              .fanout = l->s.fanout,
+                                              .heir = l->s.settle != NULL};
     l->sources = sources_new(&settings);
     return l->sources && evloop_on_readable(l->loop, interfaces_fd(l->interfaces), on_notice, l) &&
            evloop_on_readable(l->loop, l->s.control->sock, on_control, l) &&
@@ -349,6 +367,55 @@ static void count_gap(const struct live *l)
     int64_t gap = l->clock->wall(l->clock->ctx).ns - l->s.captured_until.ns;
     if (l->s.captured_until.ns > 0 && gap > 0)
         counter_add(&l->s.page->capture_gap_ms, (uint64_t)(gap / NS_PER_MS));
+}
+
+/* ---- hand-over ---- */
+
+/* Opens what the predecessor captures, and that alone. */
+static int open_inherited(struct live *l)
+{
+    const struct config *c = l->s.config;
+    const struct link *chosen[INTERFACES_MAX];
+    struct ipaddr hosts[ANONYMIZE_EXEMPT_MAX] = {0};
+    char error[CAPTURE_ERROR] = "the list of interfaces cannot be read";
+    int rc = interfaces_list(l->interfaces, &l->links);
+    size_t count = rc == SC_OK ? links_select(&l->links, c->interfaces, c->interface_count, chosen, INTERFACES_MAX) : 0;
+    count = count < INTERFACES_MAX ? count : INTERFACES_MAX;
+    size_t host_count = links_addresses(&l->links, chosen, count, hosts, ANONYMIZE_EXEMPT_MAX);
+    sources_hosts(l->sources, hosts, host_count);
+    for (size_t i = 0; i < count && rc == SC_OK; i++)
+        if (inherit_group(l->s.page, chosen[i]->index) >= 0)
+            rc = sources_open(l->sources, chosen[i], count, error);
+    if (rc != SC_OK)
+        return control_fail(l->s.control, EXIT_FAILED, "an interface cannot be taken over: %.300s", error);
+    if (!sources_inherited(l->sources))
+        return control_fail(l->s.control, EXIT_FAILED, "an interface cannot be taken over: it has no group");
+    return EXIT_DONE;
+}
+
+/* Takes over from a dispatcher that captures. Until it has gone nothing is read, and nothing in shared memory is ours.
+ */
+static int inherit(struct live *l)
+{
+    struct control *control = l->s.control;
+    int status = open_inherited(l);
+    if (status != EXIT_DONE)
+        return status;
+    sources_take(l->sources);
+    if (control_tell(control, PROTO_TAKEN, 0, NULL) != SC_OK)
+        return EXIT_TEMPFAIL;
+    while (!control->started && !control->gone)
+        control_wait(control, NS_PER_SEC);
+    if (control->gone)
+        return EXIT_TEMPFAIL;
+    int rc = l->s.settle(l->s.ctx);
+    if (rc != SC_OK)
+        return control_fail(control, EXIT_FAILED, "cannot take over the rings: %s", sc_strerror(rc));
+    sources_settle(l->sources);
+    if (control_tell(control, PROTO_READY, 0, NULL) != SC_OK)
+        return EXIT_TEMPFAIL;
+    (void)follow(l, false); /* what its predecessor had not opened */
+    return EXIT_DONE;
 }
 
 int live_run(const struct live_settings *settings)
@@ -364,13 +431,14 @@ int live_run(const struct live_settings *settings)
     else if (!confine_has_net_raw())
         status = fail_permission(l);
     else
-        status = follow(l, true);
+        status = l->s.settle ? inherit(l) : follow(l, true);
     if (status != EXIT_DONE) {
         release(l);
         return status;
     }
-    count_gap(l);
-    gap_look(l->s.page, &l->links, true);
+    if (!l->s.settle)
+        count_gap(l);
+    gap_look(l->s.page, &l->links, !l->s.settle);
     tell_watching(l);
     l->next_retry.ns = mono_now(l).ns + RETRY_NS;
     housekeep(l);

@@ -17,10 +17,15 @@ struct live_settings {
     struct fanout *fanout;      /* of -dispatchers; NULL: one thread */
     struct workers *workers;    /* likewise; stopped by live_run, the caller's */
     struct wall captured_until; /* of the dispatcher before this one; 0 = there was none. The gap is counted. */
+
+    /* NULL, or: a dispatcher runs, and this one takes over from it (group.h). settle() is called once that one has
+     * gone, before anything is fed: SC_OK or why it cannot be. */
+    int (*settle)(void *ctx);
+    void *ctx;
 };
 
-/* Opens the capture (PROTO_START has come), captures until STOP and its grace, ends the rings. Returns the exit status;
- * a failure has been told by then. */
+/* Opens the capture (PROTO_START has come, or there is a predecessor, and then it does once that has gone), captures
+ * until STOP and its grace, ends the rings. Returns the exit status; a failure has been told by then. */
 int live_run(const struct live_settings *settings);
 
 #endif

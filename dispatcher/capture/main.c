@@ -13,6 +13,7 @@
 #include "dispatcher/capture/dedup.h"
 #include "dispatcher/capture/drain.h"
 #include "dispatcher/capture/feed.h"
+#include "dispatcher/capture/inherit.h"
 #include "dispatcher/capture/live.h"
 #include "dispatcher/capture/offline.h"
 #include "dispatcher/capture/workers.h"
@@ -40,6 +41,7 @@ struct dispatcher {
     struct wall captured_until;         /* of the dispatcher before this one */
     int files[SAVEFILES_MAX];
     struct offline offline;
+    bool heir; /* of a dispatcher that runs: shared memory is not ours yet */
     char program[CONFIG_PATH];
 };
 
@@ -100,10 +102,15 @@ static int take_page(struct dispatcher *d)
         return missing(d, "page", 0);
     if (d->page->magic != DISPATCHER_PAGE_MAGIC || d->page->layout != COUNTERS_LAYOUT)
         return control_fail(&d->control, EXIT_CONFIG, "attaching: the counters have another layout");
+    if (d->heir)
+        return EXIT_DONE;
     atomic_store_explicit(&d->page->generation, d->control.self.generation, memory_order_relaxed);
-    for (unsigned i = 0; i < INTERFACES_MAX; i++) /* a dispatcher that died may have left its gauges up */
+    for (unsigned i = 0; i < INTERFACES_MAX; i++) { /* a dispatcher that died may have left its gauges up */
         atomic_store_explicit(&d->page->interfaces[i].capturing, 0, memory_order_relaxed);
+        inherit_tell(d->page, &d->page->interfaces[i], -1);
+    }
     counter_set(&d->page->interfaces_capturing, 0);
+    inherit_end(d->page);
     return EXIT_DONE;
 }
 
@@ -169,7 +176,8 @@ static int make_feeds(struct dispatcher *d)
         if (status != EXIT_DONE)
             return status;
     }
-    feed_settle(d->feed, config_dispatchers(c));
+    if (!d->heir)
+        feed_settle(d->feed, config_dispatchers(c));
     return EXIT_DONE;
 }
 
@@ -192,6 +200,7 @@ static int attach(struct dispatcher *d)
         log_error("cannot attach to shardcap, which must start this program: %s", sc_strerror(rc));
         return rc == SC_EVERSION ? EXIT_CONFIG : EXIT_TEMPFAIL;
     }
+    d->heir = d->control.self.slot == PROTO_SLOT_HEIR;
     int status = take_config(d);
     if (status == EXIT_DONE)
         status = take_page(d);
@@ -297,15 +306,27 @@ static unsigned end_all(struct dispatcher *d)
     return drain_end(&d->control, d->feed[0], d->page);
 }
 
+/* The predecessor has gone: rings and page are ours, as it left them. */
+static int settle(void *ctx)
+{
+    struct dispatcher *d = ctx;
+    int rc = feed_attach_again(d->feed[0]);
+    if (rc != SC_OK)
+        return rc;
+    atomic_store_explicit(&d->page->generation, d->control.self.generation, memory_order_relaxed);
+    feed_settle(d->feed, 1);
+    return SC_OK;
+}
+
 static int run(struct dispatcher *d)
 {
-    if (control_tell(&d->control, PROTO_READY, 0, NULL) != SC_OK)
+    if (!d->heir && control_tell(&d->control, PROTO_READY, 0, NULL) != SC_OK)
         return EXIT_TEMPFAIL;
-    while (!d->control.started && d->control.stops == 0 && !d->control.gone) {
+    while (!d->heir && !d->control.started && d->control.stops == 0 && !d->control.gone) {
         atomic_fetch_add_explicit(&d->page->heartbeat, 1, memory_order_relaxed);
         control_wait(&d->control, NS_PER_SEC);
     }
-    if (!d->control.started || d->control.gone) { /* stopped before the start */
+    if (!d->heir && (!d->control.started || d->control.gone)) { /* stopped before the start */
         (void)end_all(d);
         return d->control.gone ? EXIT_TEMPFAIL : EXIT_DONE;
     }
@@ -323,6 +344,8 @@ static int run(struct dispatcher *d)
         .captured_until = d->captured_until,
         .fanout = d->fanout,
         .workers = d->workers,
+        .settle = d->heir ? settle : NULL,
+        .ctx = d,
     };
     return live_run(&settings);
 }

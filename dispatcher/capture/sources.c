@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "dispatcher/capture/filter.h"
+#include "dispatcher/capture/group.h"
+#include "dispatcher/capture/inherit.h"
 #include "shared/log.h"
 
 #define BURST 4096 /* packets per dispatch: signals, timers and the other interfaces get their turn */
@@ -34,6 +36,8 @@ struct source {
     struct wall until;
     bool failed;
     struct wall joined; /* its group; packets of before are another's, too */
+    int group;          /* of a hand-over; -1 = none */
+    uint64_t handed;    /* packets out of libpcap, with those that were forgotten at the join */
 };
 
 struct fanout {
@@ -179,6 +183,8 @@ static void leave_group(struct sources *s, const struct source *src)
 static void count_stats(struct source *src)
 {
     struct capture_stats now = capture_stats(src->capture);
+    if (src->owner->s.heir)
+        return; /* the packets so far are its predecessor's */
     counter_add_shared(&src->counters->kernel_received, now.received - src->counted.received);
     counter_add_shared(&src->counters->kernel_dropped, now.dropped - src->counted.dropped);
     counter_add_shared(&src->counters->if_dropped, now.if_dropped - src->counted.if_dropped);
@@ -223,13 +229,14 @@ static unsigned read_source(struct source *src)
     s->burst = 0;
     feed_burst(s->s.feed, clock->mono(clock->ctx), wall);
     int n = capture_dispatch(src->capture, BURST, on_packet, src, error);
+    src->handed += n > 0 ? (unsigned)n : 0;
     counter_add_shared(&src->counters->delivered, s->burst);
     counter_add_shared(&s->s.page->captured[s->s.thread], s->burst);
     if (n < 0) {
         log_warn("interface %s: capture has failed: %s", src->shown, error);
         src->failed = true;
-    } else if (n < BURST && wall.ns - CAPTURE_DELAY_NS > src->until.ns) {
-        src->until.ns = wall.ns - CAPTURE_DELAY_NS; /* it was drained */
+    } else if (n < BURST && wall.ns - CAPTURE_DELAY_NS > src->until.ns && !inherit_begun(s->s.page)) {
+        src->until.ns = wall.ns - CAPTURE_DELAY_NS; /* it was drained, and nobody else has any */
     }
     return s->burst;
 }
@@ -238,6 +245,7 @@ static void close_source(struct sources *s, size_t i)
 {
     struct source *src = s->open[i];
     count_stats(src);
+    inherit_tell(s->s.page, src->counters, -1);
     s->count--;
     for (size_t k = i; k < s->count; k++)
         s->open[k] = s->open[k + 1];
@@ -368,6 +376,32 @@ static int set_filter(struct sources *s, struct source *src, char error[CAPTURE_
     return rc == SC_EFORMAT && c->filter[0] ? SC_EINVAL : rc;
 }
 
+/* The group for a hand-over: the predecessor's, or a new one, which one can do without. Dispatchers that share an
+ * interface have groups of another kind. */
+static int enter_group(struct sources *s, struct source *src, char error[CAPTURE_ERROR])
+{
+    src->group = -1;
+    if (s->s.fanout)
+        return SC_OK;
+    if (!s->s.heir) {
+        if (group_new(src->capture, &src->group, error) != SC_OK)
+            log_debug("interface %s: %s", src->shown, error);
+        return SC_OK;
+    }
+    int group = inherit_group(s->s.page, src->link.index), rc = SC_ESYS;
+    (void)snprintf(error, CAPTURE_ERROR, "it has no group that could be joined");
+    if (group >= 0)
+        rc = group_join(src->capture, group, error);
+    if (rc == SC_OK && inherit_group(s->s.page, src->link.index) != group) {
+        (void)snprintf(error, CAPTURE_ERROR, "it was closed in that moment");
+        return SC_ESYS;
+    }
+    src->group = group;
+    src->counted = capture_stats(src->capture);
+    src->handed = src->counted.received - src->counted.dropped;
+    return rc;
+}
+
 int sources_open(struct sources *s, const struct link *l, size_t expected, char error[CAPTURE_ERROR])
 {
     struct source *src = s->count < INTERFACES_MAX ? calloc(1, sizeof *src) : NULL;
@@ -381,6 +415,8 @@ int sources_open(struct sources *s, const struct link *l, size_t expected, char 
     src->buffer = share(s, expected);
     src->until = s->s.clock->wall(s->s.clock->ctx);
     int rc = capture_open_interface(l->name, s->s.config->maxheadersize, src->buffer, &src->capture, error);
+    if (rc == SC_OK)
+        rc = enter_group(s, src, error);
     if (rc == SC_OK)
         rc = set_filter(s, src, error);
     if (rc == SC_OK)
@@ -402,8 +438,64 @@ int sources_open(struct sources *s, const struct link *l, size_t expected, char 
     lock(s);
     src->counters = slot_of(s->s.page, src);
     unlock(s);
-    gauge(s, src, 1);
+    if (!s->s.heir) { /* else they stand there */
+        inherit_tell(s->s.page, src->counters, src->group);
+        gauge(s, src, 1);
+    }
     return SC_OK;
+}
+
+/* ---- hand-over ---- */
+
+static bool has_index(void *ctx, int if_index)
+{
+    const struct sources *s = ctx;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->open[i]->link.index == if_index)
+            return true;
+    return false;
+}
+
+bool sources_inherited(const struct sources *s)
+{
+    return inherit_all(s->s.page, has_index, (void *)(uintptr_t)s); /* which only reads */
+}
+
+void sources_take(struct sources *s)
+{
+    inherit_begin(s->s.page);
+    for (size_t i = 0; i < s->count; i++)
+        if (!group_take(s->open[i]->capture))
+            log_warn("interface %s cannot be taken over before its dispatcher is gone error=%m", s->open[i]->shown);
+}
+
+void sources_settle(struct sources *s)
+{
+    struct dispatcher_page *page = s->s.page;
+    s->s.heir = false;
+    for (unsigned i = 0; i < INTERFACES_MAX; i++) { /* it may have been killed */
+        inherit_tell(page, &page->interfaces[i], -1);
+        atomic_store_explicit(&page->interfaces[i].capturing, 0, memory_order_relaxed);
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        struct source *src = s->open[i];
+        if (!group_settle(src->capture))
+            src->group = -1;
+        inherit_tell(page, src->counters, src->group);
+        gauge(s, src, 1);
+    }
+    counter_set(&page->interfaces_capturing, s->count);
+    inherit_end(page);
+}
+
+bool sources_handed_over(struct sources *s)
+{
+    bool all = inherit_begun(s->s.page);
+    for (size_t i = 0; i < s->count && all; i++) {
+        struct capture_stats now = capture_stats(s->open[i]->capture);
+        all = s->open[i]->handed == now.received - now.dropped;
+    }
+    return all;
 }
 
 size_t sources_keep(struct sources *s, const struct link *const *links, size_t count)

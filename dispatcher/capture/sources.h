@@ -31,6 +31,7 @@ struct sources_settings {
     const struct clock *clock;
     struct fanout *fanout; /* NULL: nobody else captures */
     unsigned thread;       /* 0 speaks for all */
+    bool heir;             /* takes over from a dispatcher that runs: see "hand-over" below */
 };
 
 /* NULL when out of memory. */
@@ -63,6 +64,19 @@ struct wall sources_until(const struct sources *s);
 
 /* Kernel statistics into the counters. */
 void sources_stats(struct sources *s);
+
+/* ---- hand-over (group.h) ----
+ * An heir opens what its predecessor captures, takes it all, waits until that one is gone, settles, and reads then.
+ * Before it has settled it opens nothing else, and reads nothing. */
+
+/* Nothing that the predecessor captures is missing. */
+bool sources_inherited(const struct sources *s);
+/* From now on every packet is ours. One that cannot be taken stays with the predecessor until it goes. */
+void sources_take(struct sources *s);
+void sources_settle(struct sources *s);
+
+/* The predecessor's side: true if packets go to an heir, and everything that came before has been read. */
+bool sources_handed_over(struct sources *s);
 
 /* "eth0 lo", in order of opening. Returns out. */
 const char *sources_names(const struct sources *s, char *out, size_t cap);

@@ -62,6 +62,20 @@ bool restart_is_done(struct jsontext before, struct jsontext after, const char *
     return any;
 }
 
+/* What is there instead, for one process. */
+static void print_new(const struct args *a, struct jsontext status, const char *word)
+{
+    struct jsontext list, process;
+    if (strcmp(word, "all") == 0 || !jsontext_member(status, "processes", &list))
+        return;
+    while (jsontext_next(&list, NULL, &process))
+        if (means(word, process))
+            (void)printf(args_has(a, "json") ? "{\"done\":true,\"pid\":%llu,\"generation\":%llu}\n"
+                                             : "done pid=%llu generation=%llu\n",
+                         (unsigned long long)jsontext_u64_of(process, "pid"),
+                         (unsigned long long)jsontext_u64_of(process, "generation"));
+}
+
 static void pause_briefly(void)
 {
     struct timespec t = {.tv_nsec = LOOK_NS};
@@ -81,9 +95,11 @@ static int wait_until_done(const struct args *a, const struct question *before, 
         bool there = ask(a->rundir, "status", &q);
         bool done =
             word ? there && jsontext_open(&now, q.answer, q.len) == SC_OK && restart_is_done(then, now, word) : !there;
+        if (done && word)
+            print_new(a, now, word);
         bus_free(q.answer);
         if (done)
-            return EXIT_DONE;
+            return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
         pause_briefly();
     }
     (void)fprintf(stderr, "shardcapctl: not done within %llu s; `status` tells how far it is\n",
@@ -157,8 +173,9 @@ static int run(const struct args *a)
 }
 
 static const struct args_option options[] = {
-    {"within", "SECONDS", "wait until it is done, at most so long; default: return once it has begun"},
-    {"json", NULL, "the answer as one JSON object"},
+    {"within", "SECONDS",
+     "wait until it is done, at most so long, and say what is there then; default: return once it has begun"},
+    {"json", NULL, "each line as a JSON object"},
     {NULL, NULL, NULL},
 };
 
@@ -168,8 +185,7 @@ const struct command restart_command = {
     .least = 1,
     .most = 1,
     .summary = "replace shard N, the hub or the dispatcher; all: one after the other by the programs on disk,\n"
-               "supervisor and dispatcher only if theirs have changed. Flows and files go on; while the\n"
-               "dispatcher is away nobody captures",
+               "supervisor and dispatcher only if theirs have changed. Flows and files go on, no packet is lost",
     .status = "0 it has begun (-within: it is done); 1 refused, not done in time, or no answer",
     .options = options,
     .run = run,

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "dispatcher/supervisor/gauges.h"
+#include "dispatcher/supervisor/handover.h"
 #include "dispatcher/supervisor/messages.h"
 #include "dispatcher/supervisor/rollout.h"
 #include "dispatcher/supervisor/stopping.h"
@@ -24,6 +25,8 @@ static bool wanted(const struct child *c, enum slot_death death)
     const struct family *f = c->family;
     if (c->kind == CHILD_HUB)
         return f->phase < PHASE_CLOSING;
+    if (c->kind == CHILD_DISPATCHER && handover_is_taken(f))
+        return true;
     if (c->kind == CHILD_DISPATCHER)
         return !config_reads_files(f->config) && !(death == DEATH_DONE && c->stop_sent) && f->phase <= PHASE_DRAINING &&
                f->stops < 2;
@@ -51,8 +54,11 @@ static void dispatcher_died(struct family *f, enum slot_death death, int wait_st
 {
     struct child *c = &f->dispatcher;
     bool asked = f->stops > 0 && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM;
-    if (c->slot.state == SLOT_DUE)
-        return; /* a successor will go on */
+    if (c->slot.state == SLOT_DUE) {
+        (void)handover_inherit(f); /* else a successor will be started */
+        return;
+    }
+    handover_cancel(f);
     if (death != DEATH_DONE && !asked)
         family_fail(f, c->failure[0] ? c->failure_status : EXIT_FAILED, c->failure[0] ? "" : "dispatcher",
                     c->failure[0] ? c->failure : how);
@@ -146,7 +152,10 @@ void deaths_reap(void *ctx)
     struct child *c = ctx;
     int status;
     char how[SPAWN_DEATH_TEXT];
-    if (c->slot.external) {
+    if (c == &c->family->heir) {
+        handover_reap(c->family);
+        evloop_timer_set(c->family->timer, 0);
+    } else if (c->slot.external) {
         if (c->sock >= 0 && !c->on_message)
             external_gone(c);
     } else if (c->pid > 0 && spawn_reap(c->pid, &status) == c->pid) {

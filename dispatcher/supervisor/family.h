@@ -28,6 +28,8 @@ struct rollout_entry {
     struct program program; /* of the successor; no name = the same as before */
     bool new_arena;         /* the successor reads no arena of its predecessor's */
     bool told;
+    bool handing;        /* told means: an heir of the dispatcher is on its way */
+    bool plain;          /* a hand-over was tried */
     uint32_t generation; /* of the one that was told */
 };
 struct rollout {
@@ -66,11 +68,14 @@ struct family {
     const struct clock *clock;
     struct evloop *loop;
     struct evsource *timer;
-    void (*on_message)(void *ctx);                                  /* ctx: struct child; its socket is readable */
-    void (*on_exit)(void *ctx);                                     /* ctx: struct child; its process has ended */
-    int (*exec_self)(struct family *f, const struct program *next); /* returns only on failure */
+    void (*on_message)(void *ctx);                                   /* ctx: struct child; its socket is readable */
+    void (*on_exit)(void *ctx);                                      /* ctx: struct child; its process has ended */
+    int (*exec_self)(struct family *f, const struct program *next);  /* returns only on failure */
+    bool (*hand_over)(struct family *f, const struct program *next); /* NULL: never; handover_begin */
     struct program self_program, hub_program, dispatcher_program, shard_program;
     struct child hub, dispatcher, shard[SHARDS_MAX];
+    struct child heir; /* of the dispatcher: a process only while one hands over to the other (handover.h) */
+    bool heir_taken;   /* the packets are the heir's */
     struct proto_fd kept[FAMILY_KEPT_MAX]; /* what the hub wants its successor to have */
     unsigned kept_count;
     struct rollout rollout;
@@ -81,6 +86,7 @@ struct family {
     struct mono last_look; /* of watch_children */
     bool capturing;        /* the dispatcher has said what it watches, or has read something */
     unsigned stops;        /* signals that asked for the end */
+    struct mono grace_end; /* the capture goes on until then; from PHASE_DRAINING on */
     struct mono next_second;
     unsigned seconds;
     int64_t watchdog_ns; /* 0 = the service manager wants no watchdog */

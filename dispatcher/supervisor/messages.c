@@ -9,7 +9,9 @@
 
 #include "dispatcher/supervisor/commands.h"
 #include "dispatcher/supervisor/family.h"
+#include "dispatcher/supervisor/handover.h"
 #include "dispatcher/supervisor/notify.h"
+#include "dispatcher/supervisor/stopping.h"
 #include "shared/log.h"
 
 static void step_up(struct family *f)
@@ -38,7 +40,7 @@ static void on_ready(struct child *c)
             log_info("running shards=%u", f->memory->shards);
             notify_send("READY=1\nSTATUS=capturing");
         } else if (f->phase == PHASE_DRAINING) {
-            child_tell(c, PROTO_STOP, 0); /* a successor that came up while we stop: only the END is wanted */
+            stopping_tell_dispatcher(f); /* a successor that came up while we stop */
         }
     } else if (c->kind == CHILD_SHARD && f->phase == PHASE_FINISHING) {
         c->stop_sent = true;
@@ -107,6 +109,10 @@ static void handle(struct child *c, const struct proto_msg *msg, int *fds)
             slot_killed(&shard->slot);
             child_kill(shard);
         }
+        break;
+    case PROTO_TAKEN:
+        if (c == &f->heir)
+            handover_taken(f);
         break;
     case PROTO_ASK:
         if (c->kind == CHILD_HUB)

@@ -84,16 +84,25 @@ static bool somebody_moves(const struct family *f)
     bool moves = f->hub.slot.state != SLOT_READY;
     for (unsigned i = 0; i < f->memory->shards; i++)
         moves = moves || f->shard[i].slot.state == SLOT_STARTING || f->shard[i].slot.state == SLOT_LEAVING;
-    return moves || f->dispatcher.slot.state == SLOT_STARTING || f->dispatcher.slot.state == SLOT_LEAVING;
+    return moves || child_there(&f->heir) || f->dispatcher.slot.state == SLOT_STARTING ||
+           f->dispatcher.slot.state == SLOT_LEAVING;
 }
 
-static void tell(struct rollout_entry *e, struct mono now)
+static void tell(struct family *f, struct rollout_entry *e, struct mono now)
 {
     struct child *c = e->child;
     char name[CHILD_NAME];
     e->told = true;
     e->generation = c->slot.generation;
     log_info("restarting child=%s pid=%d generation=%u", child_name(c, name), (int)c->pid, c->slot.generation);
+    e->handing = c->kind == CHILD_DISPATCHER && !e->plain && f->hand_over &&
+                 f->hand_over(f, e->program.name ? &e->program : &c->program);
+    e->plain = true;
+    if (e->handing) {
+        if (e->program.name)
+            c->program = e->program; /* of whoever comes next */
+        return;
+    }
     child_tell(c, e->how, 0);
     slot_leave(&c->slot, e->how == PROTO_DRAIN ? SLOT_DRAIN_LIMIT_NS : SLOT_LEAVE_LIMIT_NS, now);
 }
@@ -110,10 +119,12 @@ void rollout_step(struct family *f, struct mono now)
             replace_self(f);
         else if (!s)
             return;
+        else if (e->handing && s->state == SLOT_READY && s->generation == e->generation && !child_there(&f->heir))
+            e->told = e->handing = false; /* it came to nothing: one after the other, then */
         else if (e->told && s->state == SLOT_READY && s->generation != e->generation)
             r->next++;
         else if (!e->told && s->state == SLOT_READY && !somebody_moves(f))
-            tell(e, now);
+            tell(f, e, now);
     }
     show(f);
 }

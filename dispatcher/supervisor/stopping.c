@@ -52,14 +52,31 @@ void stopping_finish_shards(struct family *f)
         close_hub(f);
 }
 
+void stopping_tell_dispatcher(struct family *f)
+{
+    int64_t left = f->grace_end.ns - family_now(f).ns;
+    f->dispatcher.stop_sent = true;
+    child_tell(&f->dispatcher, PROTO_STOP, left > 0 ? (left + NS_PER_MS - 1) / NS_PER_MS : 0);
+}
+
+void stopping_step(struct family *f)
+{
+    const struct child *c = &f->dispatcher;
+    if (f->phase == PHASE_DRAINING && c->pid > 0 && c->slot.state == SLOT_READY && !c->stop_sent &&
+        !child_there(&f->heir))
+        stopping_tell_dispatcher(f);
+}
+
 void stopping_stop(struct family *f, int64_t wait_ms)
 {
     notify_send("STOPPING=1\nSTATUS=draining");
+    f->grace_end.ns = family_now(f).ns + wait_ms * NS_PER_MS;
     if (f->phase == PHASE_RUNNING || f->phase == PHASE_DRAINING || f->dispatcher.pid > 0) {
         family_enter(f, PHASE_DRAINING);
+        if (child_there(&f->heir))
+            return; /* in a moment there is one of them */
         if (f->dispatcher.pid > 0) {
-            f->dispatcher.stop_sent = true;
-            child_tell(&f->dispatcher, PROTO_STOP, wait_ms);
+            stopping_tell_dispatcher(f);
             return;
         }
         slot_exited(&f->dispatcher.slot, DEATH_DONE, false, family_now(f)); /* it was between two lives */

@@ -10,6 +10,12 @@
 /* Ends the family. wait_ms: how long the dispatcher is to go on. A second call with 0 ends the wait. */
 void stopping_stop(struct family *f, int64_t wait_ms);
 
+/* Tells the dispatcher to go on for what is left of the grace, then to drain. */
+void stopping_tell_dispatcher(struct family *f);
+
+/* With every tick: whoever comes out of a hand-over that was under way when the end was asked for is told now. */
+void stopping_step(struct family *f);
+
 /* What a person or a service manager wants: the first time the end after the grace of sigtermwait, then at once. */
 void stopping_ask(struct family *f);
 

@@ -10,6 +10,7 @@
 #include "dispatcher/supervisor/external.h"
 #include "dispatcher/supervisor/family.h"
 #include "dispatcher/supervisor/gauges.h"
+#include "dispatcher/supervisor/handover.h"
 #include "dispatcher/supervisor/messages.h"
 #include "dispatcher/supervisor/notify.h"
 #include "dispatcher/supervisor/resident.h"
@@ -134,8 +135,10 @@ static void on_tick(void *ctx)
     evloop_timer_set(f->timer, next_tick(f));
     reap_all(f); /* where there are no pidfds */
     tick_slots(f, now);
+    handover_step(f, now);
     upgrade_step(f, now);
     rollout_step(f, now);
+    stopping_step(f);
     external_tick(f, now);
     watch_children(f, now);
     for (unsigned i = 0; i < f->memory->shards; i++) /* one that left early, and only then got work */
@@ -214,9 +217,11 @@ static void prepare(struct family *f, const struct supervisor_setup *s)
                          .on_message = messages_take,
                          .on_exit = deaths_reap,
                          .exec_self = exec_self,
+                         .hand_over = handover_begin,
                          .watchdog_ns = notify_watchdog_ns()};
     init_child(f, &f->hub, CHILD_HUB, 0);
     init_child(f, &f->dispatcher, CHILD_DISPATCHER, 0);
+    init_child(f, &f->heir, CHILD_DISPATCHER, PROTO_SLOT_HEIR);
     for (unsigned i = 0; i < s->memory->shards; i++)
         init_child(f, &f->shard[i], CHILD_SHARD, i);
 }

@@ -6,6 +6,8 @@ bool turn_of(const struct family *f, const struct child *c)
 {
     if (c->kind == CHILD_HUB)
         return true;
+    if (c->kind == CHILD_DISPATCHER && child_there(&f->heir))
+        return false; /* it is being killed: two at a time would be two producers */
     if (f->hub.slot.state != SLOT_READY)
         return c->ever_ready; /* it reads its ring at once, and says READY when the hub is back */
     if (f->dispatcher.slot.state == SLOT_STARTING)

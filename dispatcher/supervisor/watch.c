@@ -93,6 +93,7 @@ static void forgive(struct family *f, int64_t gap_ns, struct mono now)
     f->hub.progress_since = f->dispatcher.progress_since = now;
     slot_paused(&f->hub.slot, gap_ns);
     slot_paused(&f->dispatcher.slot, gap_ns);
+    slot_paused(&f->heir.slot, gap_ns);
     for (unsigned i = 0; i < f->memory->shards; i++) {
         f->shard[i].progress_since = now;
         slot_paused(&f->shard[i].slot, gap_ns);

@@ -2,7 +2,7 @@
 """Chaos: a workload with ground truth, a nemesis, and a checker, on the real family.
 
 Every flow has a number in its addresses and ports and one in its name, every packet its number as TCP sequence number.
-The nemesis kills and stops processes; shards, of a build with crash points, die by themselves in consume, commit, seal,
+The nemesis kills, stops and replaces processes; shards, of a build with crash points, die by themselves in consume, commit, seal,
 publish and adopt besides. The checker reads every file and holds it against what was sent.
 
 CHAOS_SECONDS (90 in all), CHAOS_SEED (printed; gives the same flows and the same orders of the nemesis).
@@ -148,7 +148,8 @@ class Nemesis:
     def __init__(self, run, rng, dispatcher):
         self.run_, self.rng, self.did, self.stopped = run, rng, collections.Counter(), []
         self.orders = [("kill", "shardcap-shard", 8), ("stop", "shardcap-shard", 2), ("freeze", "shardcap-shard", 0.4),
-                       ("leave", "shardcap-shard", 1), ("kill", "shardcap-hub", 2), ("stop", "shardcap-hub", 1)]
+                       ("leave", "shardcap-shard", 1), ("kill", "shardcap-hub", 2), ("stop", "shardcap-hub", 1),
+                       ("replace", "shardcap-dispatcher", 1)]
         if dispatcher:
             self.orders += [("kill", "shardcap-dispatcher", 3), ("stop", "shardcap-dispatcher", 1)]
 
@@ -172,6 +173,10 @@ class Nemesis:
             os.kill(pid, signal.SIGCONT)
         elif what == "freeze":
             os.kill(pid, signal.SIGSTOP)  # the supervisor has to find out
+        elif what == "replace":
+            status, _, _ = family.run("-rundir", self.run_.rundir, "restart", "dispatcher", program="shardcapctl")
+            if status != 0:
+                raise ProcessLookupError  # no hub, or something else is being replaced
         else:
             os.kill(pid, signal.SIGKILL if what == "kill" else signal.SIGTERM)
 

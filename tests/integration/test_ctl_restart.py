@@ -34,9 +34,13 @@ class Restart(unittest.TestCase):
         self.assertEqual((code, err), (0, ""), out)
         self.assertTrue(out.startswith("ok "), out)
         after = self.pids()  # at once: -within has waited
+        changed = [name for name in before if after[name] != before[name]]
+        if args[1] != "all":  # and has said what is there now
+            self.assertRegex(out, rf"^ok [^\n]* generation=(1\ndone pid=\d+ generation=2|2\ndone pid=\d+ generation=3)\n$")
+            self.assertIn(f"done pid={after[changed[0]]} ", out)
         children = sorted(p for group in self.run_.children().values() for p in group)
         self.assertEqual(sorted(after.values()), children)
-        return {name for name in before if after[name] != before[name]}
+        return set(changed)
 
     def test_each(self):
         self.assertEqual(self.replaced("restart", "1"), {"shard1"})

@@ -17,7 +17,7 @@ import traffic
 
 IN_USER_NAMESPACE = True
 UNITS = pathlib.Path(__file__).resolve().parents[2] / "deploy/systemd"
-PROTO_VERSION, PROTO_TEXT, PROTO_FDS = 2, 512, 64
+PROTO_VERSION, PROTO_TEXT, PROTO_FDS = 3, 512, 64
 TAKEN, WRONG = 75, 78
 
 

@@ -54,6 +54,7 @@ static int setup(void **state)
     memory = (struct memory){.shards = SHARDS, .supervisor = &page};
     config_init(&config);
     f = (struct family){.memory = &memory, .config = &config, .clock = &clock_of_test, .phase = PHASE_RUNNING};
+    f.heir = (struct child){.family = &f, .kind = CHILD_DISPATCHER, .sock = -1, .pidfd = -1};
     for (unsigned i = 0; i < SHARDS; i++)
         make(&f.shard[i], CHILD_SHARD, i, &ends[i]);
     make(&f.hub, CHILD_HUB, 0, &ends[SHARDS]);
@@ -176,6 +177,68 @@ static void test_names_and_drains(void **state)
     be_replaced(&f.dispatcher);
     pass(NS_PER_SEC);
     assert_string_equal(run("restart hub"), "ok restarting hub generation=1");
+}
+
+static int handed;
+static bool may_hand_over;
+
+static bool hand_over(struct family *family, const struct program *next)
+{
+    handed += next->fd;
+    if (may_hand_over)
+        family->heir.pid = 1;
+    return may_hand_over;
+}
+
+static void test_the_dispatcher_goes_on_beside_its_heir(void **state)
+{
+    (void)state;
+    handed = 0;
+    may_hand_over = true;
+    f.hand_over = hand_over;
+    rollout_add_entry(
+        &f, &(struct rollout_entry){.child = &f.dispatcher, .how = PROTO_LEAVE, .program = {"dispatcher", 200}});
+    pass(NS_PER_SEC);
+    assert_int_equal(handed, 200);
+    assert_int_equal(told(ends[SHARDS + 1]), 0); /* its heir has to say that it has all interfaces */
+    assert_int_equal(f.dispatcher.slot.state, SLOT_READY);
+    assert_int_equal(f.dispatcher.program.fd, 200); /* if it dies now */
+    slot_leave(&f.dispatcher.slot, NS_PER_SEC, now);
+    be_replaced(&f.dispatcher);
+    f.heir.pid = 0;
+    pass(NS_PER_SEC);
+    assert_false(rollout_busy(&f));
+    assert_int_equal(handed, 200);
+}
+
+static void test_an_heir_that_came_to_nothing(void **state)
+{
+    (void)state;
+    handed = 0;
+    may_hand_over = true;
+    f.hand_over = hand_over;
+    f.dispatcher.program = (struct program){"dispatcher", 100};
+    rollout_add(&f, &f.dispatcher, PROTO_LEAVE);
+    pass(NS_PER_SEC);
+    assert_int_equal(handed, 100);
+    f.heir.pid = 0;
+    pass(NS_PER_SEC);
+    assert_int_equal(handed, 100); /* tried once */
+    assert_int_equal(told(ends[SHARDS + 1]), PROTO_LEAVE);
+    be_replaced(&f.dispatcher);
+    pass(NS_PER_SEC);
+    assert_false(rollout_busy(&f));
+}
+
+static void test_without_a_hand_over(void **state)
+{
+    (void)state;
+    handed = 0;
+    may_hand_over = false;
+    f.hand_over = hand_over;
+    rollout_add(&f, &f.dispatcher, PROTO_LEAVE);
+    pass(NS_PER_SEC);
+    assert_int_equal(told(ends[SHARDS + 1]), PROTO_LEAVE);
 }
 
 static struct shard_page counts;
@@ -301,6 +364,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_successor_that_does_not_come_up_stops_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_that_is_starting_is_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_and_drains, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_dispatcher_goes_on_beside_its_heir, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_heir_that_came_to_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_without_a_hand_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_programs_and_arenas, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_supervisor_takes_its_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_refused, setup, teardown),

@@ -33,7 +33,7 @@ static int setup(void **state)
 {
     (void)state;
     memory = (struct memory){.shards = SHARDS};
-    f = (struct family){.memory = &memory};
+    f = (struct family){.memory = &memory, .heir = {.sock = -1}};
     make(&f.hub, CHILD_HUB);
     make(&f.dispatcher, CHILD_DISPATCHER);
     for (unsigned i = 0; i < SHARDS; i++)
@@ -49,6 +49,16 @@ static void test_the_hub_comes_first(void **state)
     slot_spawned(&f.hub.slot, now);
     assert_false(turn_of(&f, &f.shard[0]));
     slot_ready(&f.hub.slot, now);
+    assert_true(turn_of(&f, &f.shard[0]));
+}
+
+static void test_no_dispatcher_beside_an_heir(void **state)
+{
+    (void)state;
+    come_up(&f.hub);
+    assert_true(turn_of(&f, &f.dispatcher));
+    f.heir.pid = 1;
+    assert_false(turn_of(&f, &f.dispatcher));
     assert_true(turn_of(&f, &f.shard[0]));
 }
 
@@ -95,6 +105,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_the_hub_comes_first, setup),
+        cmocka_unit_test_setup(test_no_dispatcher_beside_an_heir, setup),
         cmocka_unit_test_setup(test_one_starts_at_a_time, setup),
         cmocka_unit_test_setup(test_backoff_blocks_nobody, setup),
         cmocka_unit_test_setup(test_without_a_hub_nobody_waits_for_another, setup),
