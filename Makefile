@@ -6,9 +6,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
 
-# What a Debian 12 machine needs: to build and run; to test; to format and lint. The only lists there are.
+# What a Debian 12 machine needs: to build and run; for the demo; to test; to format and lint. The only lists there are.
 PACKAGES := gcc make libc6-dev libpcap-dev libevent-dev libnanomsg-dev libjansson-dev zlib1g-dev libncurses-dev libcap-dev \
 	libseccomp-dev libisal-dev libdeflate-dev libpng-dev
+PACKAGES_DEMO := curl iproute2 python3 tcpdump util-linux
 PACKAGES_TEST := libcmocka-dev python3 tshark tcpdump nanomsg-utils iproute2 curl clang valgrind binutils tar \
 	man-db systemd python3-yaml python3-prometheus-client runit
 PACKAGES_DEV := clang libclang-rt-14-dev clang-format clang-tidy cppcheck python3 binutils debhelper dpkg-dev lintian \
@@ -218,7 +219,7 @@ stress: $(stress_bin) ## Build and run the stress programs
 
 # ---- what a person calls ----
 
-.PHONY: help deps deps-test deps-dev run demo test integration chaos bench format check-format check-layers check-inputs lint lint-tidy lint-cppcheck guards
+.PHONY: help deps deps-demo deps-test deps-dev run demo test integration chaos bench format check-format check-layers check-inputs lint lint-tidy lint-cppcheck guards
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
@@ -237,7 +238,9 @@ run: deps ## Build, then capture all interfaces that are up into ./data until Ct
 	+@$(AS_CALLER) $(MAKE) --no-print-directory all
 	@tests/lib/capture.sh $(BIN)/shardcap -datadir data -flowtimeout=3s $(ARGS)
 
-demo: deps ## Without root: 50 HTTP flows and a bulk transfer between two namespaces, and what is saved of them
+deps-demo: deps ## Install what the demo needs
+	@tests/lib/packages.sh "make deps-demo (for the demo)" $(PACKAGES_DEMO)
+demo: deps-demo ## Without root: 50 HTTP flows and a bulk transfer between two namespaces, and what is saved of them
 	+@$(AS_CALLER) $(MAKE) --no-print-directory all
 	@tests/lib/demo.sh $(BIN)
 

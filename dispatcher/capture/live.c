@@ -95,10 +95,7 @@ static void no_complaint(struct live *l, const char *name)
 
 static int fail_permission(struct live *l)
 {
-    return control_fail(l->s.control, EXIT_FAILED,
-                        "no permission to capture: CAP_NET_RAW is missing. Run shardcap with sudo, or once: "
-                        "sudo setcap cap_net_raw+p %s",
-                        l->s.program);
+    return control_fail(l->s.control, EXIT_FAILED, LIVE_NO_PERMISSION, l->s.program);
 }
 
 static void tell_watching(struct live *l)

@@ -8,6 +8,10 @@
 #include "shared/config.h"
 #include "shared/counters.h"
 
+/* Takes the path of this program. */
+#define LIVE_NO_PERMISSION                                                                                             \
+    "no permission to capture: CAP_NET_RAW is missing. Run shardcap with sudo, or once: sudo setcap cap_net_raw+p %s"
+
 struct live_settings {
     struct control *control;
     struct feed *feed;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "dispatcher/capture/capture.h"
@@ -360,6 +361,20 @@ static int check_filter(const char *text)
     return EXIT_USAGE;
 }
 
+/* For shardcap -check: may this program capture, as it was started? Says on standard output why not. */
+static int check_capture(void)
+{
+    int fd = confine_capabilities(true) == SC_OK ? socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0) : -1;
+    if (fd >= 0) {
+        close(fd);
+        return EXIT_DONE;
+    }
+    char program[CONFIG_PATH] = "shardcap-dispatcher";
+    (void)readlink("/proc/self/exe", program, sizeof program - 1);
+    (void)printf(LIVE_NO_PERMISSION, program);
+    return EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
     static struct dispatcher d;
@@ -374,10 +389,12 @@ int main(int argc, char **argv)
     }
     if (argc == 3 && strcmp(argv[1], "-check-filter") == 0)
         return check_filter(argv[2]);
+    if (argc == 2 && strcmp(argv[1], "-check-capture") == 0)
+        return check_capture();
     if (argc > 1) {
         (void)fprintf(stderr,
-                      "shardcap-dispatcher takes -version, -layout and -check-filter EXPR only; it is started by "
-                      "shardcap\n");
+                      "shardcap-dispatcher takes -version, -layout, -check-capture and -check-filter EXPR only; it is "
+                      "started by shardcap\n");
         return EXIT_USAGE;
     }
     pid_t parent = getppid();

@@ -5,9 +5,11 @@
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dispatcher/supervisor/memory.h"
 #include "dispatcher/supervisor/settings.h"
+#include "dispatcher/supervisor/spawn.h"
 #include "shared/flags.h"
 #include "shared/proto.h"
 
@@ -158,10 +160,28 @@ void check_print(FILE *out, const struct config *c, uint64_t machine_bytes)
     fprintf(out, "%s\n", machine_bytes && worst > machine_bytes ? "does not fit: lower -maxheap" : "configuration ok");
 }
 
+/* This program captures nothing, so the one that does is asked. It is no matter of the configuration: who checks may be
+ * another user than the one who will run it. */
+static void capture_permission(const struct config *c)
+{
+    struct program dispatcher;
+    char why[512] = "shardcap-dispatcher beside this program does not run";
+    if (config_reads_files(c))
+        return;
+    int rc = spawn_open(&dispatcher, "shardcap-dispatcher");
+    if (rc == SC_OK) {
+        rc = spawn_ask(&dispatcher, "-check-capture", NULL, why, sizeof why);
+        close(dispatcher.fd);
+    }
+    if (rc != EXIT_DONE)
+        printf("but started like this it would fail: %s\n", why);
+}
+
 int check_run(const struct config *c)
 {
     uint64_t machine = settings_memory("/");
     check_print(stdout, c, machine);
+    capture_permission(c);
     if (fflush(stdout) != 0)
         return EXIT_FAILED;
     return machine && check_worst_case(c) > machine ? EXIT_CONFIG : EXIT_DONE;

@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See settings.h: users, files, interfaces and memory, in the order in which a person would want to hear of them. */
+ * See settings.h: what is checked and opened, in the order in which a person would want to hear of it. Users, inputs,
+ * addresses, memory and directories have files of their own. */
 #include "dispatcher/supervisor/settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <net/if.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "dispatcher/supervisor/settings_dirs.h"
+#include "dispatcher/supervisor/settings_inputs.h"
 #include "dispatcher/supervisor/settings_listen.h"
+#include "dispatcher/supervisor/settings_run.h"
+#include "dispatcher/supervisor/settings_user.h"
 #include "dispatcher/supervisor/spawn.h"
 #include "shared/log.h"
 #include "shared/proto.h"
@@ -33,8 +34,7 @@ void settings_error(char *error, const char *fmt, ...)
     va_end(ap);
 }
 
-static int refuse(char *error, int *status_r, int status, const char *fmt, ...) SC_PRINTF(4, 5);
-static int refuse(char *error, int *status_r, int status, const char *fmt, ...)
+int settings_refuse(char *error, int *status_r, int status, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -42,92 +42,6 @@ static int refuse(char *error, int *status_r, int status, const char *fmt, ...)
     va_end(ap);
     *status_r = status;
     return SC_EINVAL;
-}
-
-/* ---- user ---- */
-
-static bool take_user(struct config *c, const struct passwd *pw)
-{
-    if (!pw)
-        return false;
-    c->uid = pw->pw_uid;
-    c->gid = pw->pw_gid;
-    return true;
-}
-
-static bool env_id(const char *name, unsigned *out)
-{
-    const char *text = getenv(name);
-    if (!text || !*text || strlen(text) > 10 || text[strspn(text, "0123456789")])
-        return false;
-    unsigned long v = strtoul(text, NULL, 10);
-    *out = (unsigned)v;
-    return v < UINT_MAX; /* (uid_t)-1 means "leave it" */
-}
-
-/* Does our user namespace know the id (user_namespaces(7))? An unprivileged one maps the caller alone. */
-static bool mapped(const char *map, unsigned id)
-{
-    unsigned long long inside, outside, count;
-    bool found = false;
-    FILE *f = fopen(map, "re");
-    if (!f)
-        return true; /* no namespaces here */
-    while (!found && fscanf(f, "%llu %llu %llu", &inside, &outside, &count) == 3)
-        found = id >= inside && id - inside < count;
-    fclose(f);
-    return found;
-}
-
-/* The chosen user, unless our namespace does not know it: then we stay who we are there, without capabilities. */
-static int settle_user(struct config *c, const struct flags_request *rq, char *error, int *status_r)
-{
-    if (mapped("/proc/self/uid_map", c->uid) && mapped("/proc/self/gid_map", c->gid))
-        return SC_OK;
-    if (rq->user[0])
-        return refuse(error, status_r, EXIT_CONFIG, "flag -user: this user namespace does not know %s", rq->user);
-    c->uid = geteuid();
-    c->gid = getegid();
-    c->user_switch = false;
-    return SC_OK;
-}
-
-/* A directory of root's in which neither everybody nor that group may create files. */
-static bool is_only_roots(const struct stat *st, gid_t gid)
-{
-    return st->st_uid == 0 && !(st->st_mode & S_IWOTH) && !(st->st_gid == gid && (st->st_mode & S_IWGRP));
-}
-
-static int choose_user(struct config *c, const struct flags_request *rq, char *error, int *status_r)
-{
-    struct stat st;
-    unsigned uid, gid;
-    c->uid = geteuid();
-    c->gid = getegid();
-    c->user_switch = false;
-    if (c->uid != 0) {
-        if (rq->user[0])
-            return refuse(error, status_r, EXIT_FAILED, "flag -user: only root can change the user; leave it out");
-        return SC_OK;
-    }
-    c->user_switch = true;
-    bool there = stat(c->datadir, &st) == 0;
-    if (rq->user[0]) {
-        if (!take_user(c, getpwnam(rq->user)))
-            return refuse(error, status_r, EXIT_CONFIG, "flag -user: there is no user %s", rq->user);
-    } else if (env_id("SUDO_UID", &uid) && env_id("SUDO_GID", &gid) && !(there && is_only_roots(&st, gid))) {
-        c->uid = uid;
-        c->gid = gid;
-    } else if (there) {
-        c->uid = st.st_uid;
-        c->gid = st.st_gid;
-    } else if (!take_user(c, getpwnam("shardcap")) && !take_user(c, getpwnam("nobody"))) {
-        return refuse(error, status_r, EXIT_CONFIG, "no user shardcap or nobody; name one with -user");
-    }
-    if (c->uid == 0 && !rq->user[0])
-        log_warn("hub and shards run as root without capabilities, because %s; choose a user with -user",
-                 there && st.st_uid == 0 ? "the datadir is root's" : "root called sudo");
-    return settle_user(c, rq, error, status_r);
 }
 
 /* ---- memory ---- */
@@ -142,23 +56,14 @@ static int fit_memory(struct config *c, char *error, int *status_r)
         c->maxheap = half;
     }
     if (c->maxheap / c->shards < BUDGET_MIN)
-        return refuse(error, status_r, EXIT_CONFIG,
-                      "flag -maxheap: %llu bytes for %u shards is less than 1 MiB each; give more, or fewer -shards",
-                      (unsigned long long)c->maxheap, c->shards);
+        return settings_refuse(
+            error, status_r, EXIT_CONFIG,
+            "flag -maxheap: %llu bytes for %u shards is less than 1 MiB each; give more, or fewer -shards",
+            (unsigned long long)c->maxheap, c->shards);
     return SC_OK;
 }
 
-/* ---- files and interfaces ---- */
-
-static int check_readable(const char *flag, const char *path, char *error, int *status_r)
-{
-    struct stat st;
-    if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) != 0 || stat(path, &st) != 0)
-        return refuse(error, status_r, EXIT_FAILED, "flag %s: cannot read %s: %s", flag, path, strerror(errno));
-    if (S_ISDIR(st.st_mode))
-        return refuse(error, status_r, EXIT_FAILED, "flag %s: %s is a directory", flag, path);
-    return SC_OK;
-}
+/* ---- interfaces and outputs ---- */
 
 static void list_interfaces(char *out, size_t cap)
 {
@@ -177,20 +82,10 @@ static int check_interfaces(const struct config *c, char *error, int *status_r)
     for (unsigned i = 0; i < c->interface_count; i++)
         if (if_nametoindex(c->interfaces[i]) == 0) {
             list_interfaces(names, sizeof(names));
-            return refuse(error, status_r, EXIT_FAILED, "flag -interface: there is no interface %s; there are: %s",
-                          c->interfaces[i], names);
+            return settings_refuse(error, status_r, EXIT_FAILED,
+                                   "flag -interface: there is no interface %s; there are: %s", c->interfaces[i], names);
         }
     return SC_OK;
-}
-
-static int check_inputs(const struct config *c, char *error, int *status_r)
-{
-    for (unsigned i = 0; i < c->savefile_count; i++)
-        if (strcmp(c->savefiles[i], "-") != 0 && check_readable("-read", c->savefiles[i], error, status_r) != SC_OK)
-            return SC_EINVAL;
-    if (c->uuid_events[0] && check_readable("-uuid.events", c->uuid_events, error, status_r) != SC_OK)
-        return SC_EINVAL;
-    return check_interfaces(c, error, status_r);
 }
 
 /* A path that may be missing, but if it is there must be a directory. */
@@ -198,7 +93,7 @@ static int check_directory(const char *flag, const char *path, char *error, int 
 {
     struct stat st;
     if (path[0] && stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
-        return refuse(error, status_r, EXIT_FAILED, "flag %s: %s is not a directory", flag, path);
+        return settings_refuse(error, status_r, EXIT_FAILED, "flag %s: %s is not a directory", flag, path);
     return SC_OK;
 }
 
@@ -215,15 +110,16 @@ static int check_creatable(const char *flag, const char *path, char *error, int 
     while (stat(part, &st) != 0) {
         char *slash = strrchr(part, '/');
         if (errno != ENOENT || !slash)
-            return refuse(error, status_r, EXIT_FAILED, "flag %s: cannot open %s: %s; choose another place", flag, path,
-                          strerror(errno));
+            return settings_refuse(error, status_r, EXIT_FAILED, "flag %s: cannot open %s: %s; choose another place",
+                                   flag, path, strerror(errno));
         slash[slash == part ? 1 : 0] = '\0';
     }
     int why = !S_ISDIR(st.st_mode) ? ENOTDIR : faccessat(AT_FDCWD, part, W_OK | X_OK, AT_EACCESS) != 0 ? errno : 0;
     if (why == 0)
         return SC_OK;
-    return refuse(error, status_r, EXIT_FAILED, "flag %s: cannot create files below %s: %s; choose another place", flag,
-                  part, strerror(why));
+    return settings_refuse(error, status_r, EXIT_FAILED,
+                           "flag %s: cannot create files below %s: %s; choose another place", flag, part,
+                           strerror(why));
 }
 
 /* The summary is written at the end, when it is too late to ask for another place. */
@@ -238,10 +134,12 @@ static int check_summary(const struct config *c, char *error, int *status_r)
         snprintf(dir, sizeof(dir), "%.*s", slash == c->summary ? 1 : (int)(slash - c->summary), c->summary);
     bool there = stat(c->summary, &st) == 0;
     if (there && S_ISDIR(st.st_mode))
-        return refuse(error, status_r, EXIT_FAILED, "flag -summary: %s is a directory; name a file", c->summary);
+        return settings_refuse(error, status_r, EXIT_FAILED, "flag -summary: %s is a directory; name a file",
+                               c->summary);
     const char *written = there && !S_ISREG(st.st_mode) ? c->summary : dir; /* a pipe or device is written in place */
     if (faccessat(AT_FDCWD, written, W_OK, AT_EACCESS) != 0)
-        return refuse(error, status_r, EXIT_FAILED, "flag -summary: cannot write %s: %s", c->summary, strerror(errno));
+        return settings_refuse(error, status_r, EXIT_FAILED, "flag -summary: cannot write %s: %s", c->summary,
+                               strerror(errno));
     return SC_OK;
 }
 
@@ -254,7 +152,7 @@ static int check_listen(const struct config *c, char *error, int *status_r)
     if (!c->listen_address[0])
         return SC_OK;
     if (settings_split_address(c->listen_address, host, &port) != SC_OK)
-        return refuse(error, status_r, EXIT_USAGE, SETTINGS_BAD_ADDRESS, c->listen_address);
+        return settings_refuse(error, status_r, EXIT_USAGE, SETTINGS_BAD_ADDRESS, c->listen_address);
     snprintf(any_port, sizeof(any_port), strchr(host, ':') ? "[%s]:0" : "%s:0", host);
     int fd = settings_listen(any_port, url, sizeof(url), error);
     *status_r = EXIT_FAILED;
@@ -296,16 +194,18 @@ static int choose_rundir(struct config *c, char *error, int *status_r)
             snprintf(c->rundir, sizeof(c->rundir), "/tmp/shardcap-%u", (unsigned)geteuid());
     }
     if (strlen(c->rundir) + sizeof("/bus/replay.sock") > sizeof(((struct sockaddr_un *)NULL)->sun_path))
-        return refuse(error, status_r, EXIT_USAGE,
-                      "flag -rundir: a socket below %s would have a path of more than 107 bytes; choose a shorter one",
-                      c->rundir);
+        return settings_refuse(
+            error, status_r, EXIT_USAGE,
+            "flag -rundir: a socket below %s would have a path of more than 107 bytes; choose a shorter one",
+            c->rundir);
     return SC_OK;
 }
 
 static int check_paths(const struct config *c, char *error, int *status_r)
 {
     if (strlen(c->eventsocket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-        return refuse(error, status_r, EXIT_USAGE, "flag -tcpinfo.eventsocket: a socket path has at most 107 bytes");
+        return settings_refuse(error, status_r, EXIT_USAGE,
+                               "flag -tcpinfo.eventsocket: a socket path has at most 107 bytes");
     return SC_OK;
 }
 
@@ -319,7 +219,8 @@ static int kernel_prefix(struct config *c, char *error, int *status_r)
     if (c->uuid_prefix.text[0] || c->uuid_sources & UUID_SOURCE_EVENTSOCKET ||
         uuid_default_prefix(&c->kernel_prefix) == SC_OK)
         return SC_OK;
-    return refuse(error, status_r, EXIT_FAILED, "cannot make a prefix for UUIDs; give one with -uuid-prefix-file");
+    return settings_refuse(error, status_r, EXIT_FAILED,
+                           "cannot make a prefix for UUIDs; give one with -uuid-prefix-file");
 }
 
 static int load_prefix(struct config *c, const struct flags_request *rq, char *error, int *status_r)
@@ -328,13 +229,14 @@ static int load_prefix(struct config *c, const struct flags_request *rq, char *e
         return SC_OK;
     int err = uuid_prefix_from_file(&c->uuid_prefix, rq->prefix_file);
     if (err == SC_ESYS)
-        return refuse(error, status_r, EXIT_FAILED, "flag -uuid-prefix-file: cannot read %s: %s", rq->prefix_file,
-                      strerror(errno));
+        return settings_refuse(error, status_r, EXIT_FAILED, "flag -uuid-prefix-file: cannot read %s: %s",
+                               rq->prefix_file, strerror(errno));
     if (err)
-        return refuse(error, status_r, EXIT_CONFIG,
-                      "flag -uuid-prefix-file: %s does not hold a prefix: letters, digits and ._:- only, at most 111 "
-                      "characters, starting with a letter or digit",
-                      rq->prefix_file);
+        return settings_refuse(
+            error, status_r, EXIT_CONFIG,
+            "flag -uuid-prefix-file: %s does not hold a prefix: letters, digits and ._:- only, at most 111 "
+            "characters, starting with a letter or digit",
+            rq->prefix_file);
     return SC_OK;
 }
 
@@ -351,10 +253,10 @@ static int check_filter(const struct config *c, char *error, int *status_r)
         close(dispatcher.fd);
     }
     if (rc == EXIT_USAGE)
-        return refuse(error, status_r, EXIT_USAGE, "flag -filter%s: %s", c->filter_raw ? ".raw" : "", why);
+        return settings_refuse(error, status_r, EXIT_USAGE, "flag -filter%s: %s", c->filter_raw ? ".raw" : "", why);
     if (rc != EXIT_DONE)
-        return refuse(error, status_r, EXIT_FAILED, "cannot run shardcap-dispatcher beside this program: %s",
-                      strerror(errno));
+        return settings_refuse(error, status_r, EXIT_FAILED, "cannot run shardcap-dispatcher beside this program: %s",
+                               strerror(errno));
     return SC_OK;
 }
 
@@ -363,14 +265,16 @@ int settings_check(struct config *c, const struct flags_request *rq, char *error
     c->umask = umask(0);
     umask(c->umask);
     if (getrandom(&c->hash_key, sizeof(c->hash_key), 0) != (ssize_t)sizeof(c->hash_key))
-        return refuse(error, status_r, EXIT_FAILED, "no random numbers from the kernel: %s", strerror(errno));
-    int err = choose_user(c, rq, error, status_r);
+        return settings_refuse(error, status_r, EXIT_FAILED, "no random numbers from the kernel: %s", strerror(errno));
+    int err = settings_user(c, rq, error, status_r);
     if (!err)
         err = load_prefix(c, rq, error, status_r);
     if (!err)
         err = kernel_prefix(c, error, status_r);
     if (!err)
-        err = check_inputs(c, error, status_r);
+        err = settings_check_inputs(c, error, status_r);
+    if (!err)
+        err = check_interfaces(c, error, status_r);
     if (!err)
         err = check_outputs(c, error, status_r);
     if (!err)
@@ -384,72 +288,15 @@ int settings_check(struct config *c, const struct flags_request *rq, char *error
     return err;
 }
 
-/* Into fresh memory; -1 with errno. */
-static int copy_events(int fd)
-{
-    char buf[65536];
-    ssize_t n, done;
-    int copy = memfd_create("events", MFD_CLOEXEC);
-    if (copy < 0)
-        return -1;
-    while ((n = read(fd, buf, sizeof(buf))) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        for (done = 0; done < n;) {
-            ssize_t put = write(copy, buf + done, (size_t)(n - done));
-            if (put < 0)
-                break;
-            done += put;
-        }
-        if (n < 0 || done < n) {
-            int why = errno;
-            close(copy);
-            errno = why;
-            return -1;
-        }
-    }
-    return copy;
-}
-
-/* A pipe is copied, because every shard reads the file for itself. */
-static int open_events(const char *path)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0 || S_ISREG(st.st_mode))
-        return fd;
-    int copy = copy_events(fd);
-    int why = errno;
-    close(fd);
-    errno = why;
-    return copy;
-}
-
-static int open_inputs(const struct config *c, struct settings_fds *fds, char *error, int *status_r)
-{
-    for (unsigned i = 0; i < c->savefile_count; i++) {
-        bool in = strcmp(c->savefiles[i], "-") == 0;
-        fds->savefiles[i] = in ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(c->savefiles[i], O_RDONLY | O_CLOEXEC);
-        if (fds->savefiles[i] < 0)
-            return refuse(error, status_r, EXIT_FAILED, "flag -read: cannot open %s: %s", c->savefiles[i],
-                          strerror(errno));
-    }
-    fds->events = c->uuid_events[0] ? open_events(c->uuid_events) : -1;
-    if (c->uuid_events[0] && fds->events < 0)
-        return refuse(error, status_r, EXIT_FAILED, "flag -uuid.events: cannot open %s: %s", c->uuid_events,
-                      strerror(errno));
-    return SC_OK;
-}
-
 int settings_open(struct config *c, struct settings_fds *fds, char *error, int *status_r)
 {
     bool temp = takes_temporary_rundir(c);
     memset(fds, 0, sizeof(*fds));
     fds->http = fds->serve = fds->datadir = fds->stagingdir = fds->events = fds->lock = fds->attach = -1;
     *status_r = EXIT_FAILED;
-    int err = open_inputs(c, fds, error, status_r);
+    int err = settings_open_inputs(c, fds, error, status_r);
     if (!err && !temp)
-        err = dirs_check_free(c, error); /* first: whoever runs there has our port, too, and is the better reason */
+        err = rundir_check_free(c, error); /* first: whoever runs there has our port, too, and is the better reason */
     if (!err && c->listen_address[0]) {
         fds->http = settings_listen(c->listen_address, fds->url, sizeof(fds->url), error);
         err = fds->http < 0 ? SC_ESYS : SC_OK;
@@ -459,7 +306,7 @@ int settings_open(struct config *c, struct settings_fds *fds, char *error, int *
         err = fds->serve < 0 ? SC_ESYS : SC_OK;
     }
     if (!err)
-        err = dirs_open_run(c, temp, fds, error);
+        err = rundir_open(c, temp, fds, error);
     if (!err)
         err = dirs_open_data(c, fds, error);
     return err;
@@ -468,9 +315,9 @@ int settings_open(struct config *c, struct settings_fds *fds, char *error, int *
 void settings_close(struct settings_fds *fds, const struct config *c)
 {
     if (fds->attach >= 0)
-        dirs_remove_attach(c);
+        rundir_remove_attach(c);
     if (fds->temp_rundir && c->rundir[0])
-        dirs_remove_temp(c);
+        rundir_remove_temp(c);
     fds->temp_rundir = false;
     if (fds->serve >= 0)
         (void)unlink(c->serve);

@@ -35,6 +35,9 @@ void settings_close(struct settings_fds *fds, const struct config *config);
 /* Writes one line into error (FLAGS_ERROR bytes; a longer one is cut). */
 void settings_error(char *error, const char *fmt, ...) SC_PRINTF(2, 3);
 
+/* The same with the exit status to end with; returns SC_EINVAL. */
+int settings_refuse(char *error, int *exit_status_r, int status, const char *fmt, ...) SC_PRINTF(4, 5);
+
 /* Bytes of memory that we may use: the machine's, or less where a cgroup (v2 memory.max on the way up, v1
  * memory.limit_in_bytes) says so. root is "/" (or a tree made by a test). 0 if nothing can be read. */
 uint64_t settings_memory(const char *root);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Directories: datadir and staging, rundir and its lock. */
+ * Directories: datadir and staging, and what making them for another user takes. */
 #ifndef SUPERVISOR_SETTINGS_DIRS_H
 #define SUPERVISOR_SETTINGS_DIRS_H
+
+#include <sys/stat.h>
 
 #include "dispatcher/supervisor/settings.h"
 
@@ -9,15 +11,17 @@
  * directory and opens both. SC_OK or SC_ESYS with a line in error. */
 int dirs_open_data(struct config *config, struct settings_fds *fds, char *error);
 
-/* Creates and locks rundir; with temp a fresh one below /tmp. SC_OK or SC_ESYS / SC_EEXIST (another instance) with a
- * line. */
-int dirs_open_run(struct config *config, bool temp, struct settings_fds *fds, char *error);
+/* Writes "WHAT PATH: errno's text; REMEDY" into error. Returns SC_ESYS. */
+int dirs_failed(char *error, const char *what, const char *path, const char *remedy);
 
-/* Creates nothing: SC_EEXIST with a line if another instance runs in config->rundir now, else SC_OK. */
-int dirs_check_free(const struct config *config, char *error);
+/* Gives what fd (O_PATH will do) stands for to the user. 0, or -1 with errno. */
+int dirs_give_away(const struct config *config, int fd);
 
-/* Removes attach.sock, so that a shard that comes later finds nobody at once. */
-void dirs_remove_attach(const struct config *config);
-void dirs_remove_temp(const struct config *config);
+/* Sees to it that path is a directory; one that is made here belongs to the user. 0, or -1 with errno. */
+int dirs_make(const struct config *config, const char *path, mode_t mode, bool *made_r);
+
+/* Runs what with the rights of hub and shards, in a process of its own, because they are taken on for good: nobody else
+ * knows for sure. Returns what it returns, 0 or an errno; EPERM if we cannot become that user. */
+int dirs_as_user(const struct config *config, int (*what)(const void *ctx), const void *ctx);
 
 #endif

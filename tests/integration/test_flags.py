@@ -2,7 +2,9 @@
 """Flags, environment, exit statuses and what is said when something is wrong."""
 import json
 import re
+import shutil
 import socket
+import subprocess
 import unittest
 
 import family
@@ -143,6 +145,32 @@ class Check(Base):
         for word in ("datadir", "captureduration", "30s", "memory"):
             self.assertIn(word, out)
         self.assertFalse((work / "data").exists())
+
+    def test_says_whether_capturing_would_be_permitted(self):
+        """By the file and the process that would do it; it is no matter of the configuration."""
+        need.need("root")
+        work = family.workdir(self)
+        work.chmod(0o777)
+        programs = work / "bin"
+        programs.mkdir()
+        for name in ("shardcap", "shardcap-dispatcher"):
+            shutil.copy(family.BIN / name, programs / name)
+        places = (f"-datadir={work}/data", f"-rundir={work}/run", "-prometheusx.listen-address=127.0.0.1:0")
+
+        def ending(*flags, wrapper=()):
+            done = subprocess.run([*wrapper, str(programs / "shardcap"), "-check", *places, *flags], capture_output=True,
+                                  text=True, timeout=60, check=False, env=family.clean_env())
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return done.stdout.split("\nconfiguration ok\n")[1]
+        user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        self.assertEqual(ending(), "")
+        for wrapper in (user, ("setpriv", "--bounding-set=-net_raw")):
+            self.assertRegex(ending(wrapper=wrapper), rf"CAP_NET_RAW is missing.* {programs}/shardcap-dispatcher\n$")
+        self.assertEqual(ending(f"-read={self.savefile(work)}", wrapper=user), "")
+        subprocess.run(["setcap", "cap_net_raw+p", str(programs / "shardcap-dispatcher")], check=True, timeout=20)
+        self.assertEqual(ending(wrapper=user), "")
+        (programs / "shardcap-dispatcher").unlink()
+        self.assertIn("does not run", ending())
 
     def test_maxheap_is_lowered_to_half_of_the_machine_with_one_line(self):
         work = family.workdir(self)

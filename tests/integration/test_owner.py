@@ -2,6 +2,7 @@
 """Files belong to the person who called: by hand, in a home of mode 0700, and under sudo."""
 import os
 import pathlib
+import pwd
 import unittest
 
 import family
@@ -66,6 +67,16 @@ class Owner(unittest.TestCase):
         run = family.read_savefile(self, self.path, work=self.work)
         self.assertEqual(self.owners(run.datadir), {0})
         self.assertIn("-user", run.log)
+
+    def test_nobody_gets_the_files_with_a_warning(self):
+        """Root by itself, a new datadir, and no user shardcap."""
+        try:
+            owner = pwd.getpwnam("shardcap").pw_uid
+        except KeyError:
+            owner = NOBODY
+        run = family.read_savefile(self, self.path, work=self.work)
+        self.assertEqual(self.owners(run.datadir), {owner})
+        self.assertEqual("files will belong to nobody" in run.log, owner == NOBODY)
 
     def test_an_unknown_user_is_an_error(self):
         run = family.Family(self, "-read", self.path, "-user=nosuchuser", work=self.work)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Savefiles in, files out: every kind of savefile, byte for byte what the model says."""
+import gzip
 import json
 import pathlib
 import subprocess
@@ -124,6 +125,14 @@ class Kinds(Base):
         run = family.Family(self, "-read", path)
         self.assertEqual(run.wait(), 1)
         self.assertIn("in.pcap", run.log.splitlines()[-1])
+
+    def test_a_compressed_savefile_is_told_what_to_do(self):
+        work = family.workdir(self)
+        path = g.write(work / "a.pcap.gz", gzip.compress(g.pcap(g.Flow(1).conversation(g.START))))
+        run = family.Family(self, "-read", path, work=work)
+        self.assertEqual(run.wait(), 1)
+        self.assertIn(f"{path} is compressed; give what is in it: gzip -dc FILE | shardcap -read=-", run.log)
+        self.assertFalse((work / "data").exists())
 
     def test_an_empty_savefile_is_no_error(self):
         path = g.write(family.workdir(self) / "in.pcap", g.pcap([], linktype=1))

@@ -4,7 +4,7 @@
 #
 # Makes a user namespace with two network namespaces joined by a veth pair: a file server on one side, captured by
 # shardcap; curl on the other, which fetches 50 small files and a large one. Then shows the tree of files and one flow
-# packet by packet. Ends by itself and leaves nothing behind but the files, in a directory under /tmp that it names.
+# packet by packet. Ends by itself and leaves nothing behind but the files, in a directory of its own that it names.
 # Failure policy: anything that is missing is named, exit 1.
 set -eu
 
@@ -24,7 +24,7 @@ show() { # show WORK : the tree of files, and one flow packet by packet
     elif command -v tshark >/dev/null; then
         tshark -n -r "$one" 2>/dev/null
     else
-        echo "  (tcpdump is not installed: make deps-test)"
+        echo "  (tcpdump is not installed: make deps-demo)"
     fi
     echo
     echo "the files are in $work/data"
@@ -34,7 +34,7 @@ bin=$(realpath "$1")
 if [ "${2:-}" != inside ]; then
     for tool in unshare ip curl python3; do
         command -v "$tool" >/dev/null || PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || {
-            echo "the demo needs $tool: make deps-test installs it" >&2
+            echo "the demo needs $tool: make deps-demo installs it" >&2
             exit 1
         }
     done
@@ -42,20 +42,22 @@ if [ "${2:-}" != inside ]; then
         echo "user namespaces are not allowed here (sysctl kernel.unprivileged_userns_clone or a container's seccomp)" >&2
         exit 1
     }
-    work=$(mktemp -d /tmp/shardcap-demo.XXXXXX)
+    work=$(mktemp -d "${TMPDIR:-/tmp}/shardcap-demo.XXXXXX")
     unshare -Urnm --fork --kill-child bash "$0" "$bin" inside "$work"
+    rmdir "$work/data.staging" # empty, as nothing is left unfinished
     show "$work" # out here: in there tcpdump takes itself for root and fails to become somebody else
     exit
 fi
 work=$3
 
 PATH=$PATH:/usr/sbin:/sbin
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work/www"' EXIT
-mkdir "$work/www"
-head -c 2000 /dev/zero >"$work/www/small"
-head -c 50000000 /dev/zero >"$work/www/large"
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
+# What only the demo needs is gone with its namespace.
 mount -t tmpfs none /run
+mkdir /run/www
+head -c 2000 /dev/zero >/run/www/small
+head -c 50000000 /dev/zero >/run/www/large
 ip netns add client
 ip link set lo up
 ip link add veth0 type veth peer name veth0 netns client
@@ -64,9 +66,9 @@ ip link set veth0 up
 ip -n client addr add 10.9.8.2/24 dev veth0
 ip -n client link set veth0 up
 
-python3 -m http.server --bind 10.9.8.1 --directory "$work/www" 8000 >/dev/null 2>&1 &
-"$bin/shardcap" -interface=veth0 -datadir="$work/data" -rundir="$work/run" -flowtimeout=1s \
-    -prometheusx.listen-address=127.0.0.1:9990 -summary="$work/summary.json" >"$work/log" 2>&1 &
+python3 -m http.server --bind 10.9.8.1 --directory /run/www 8000 >/dev/null 2>&1 &
+"$bin/shardcap" -interface=veth0 -datadir="$work/data" -rundir=/run/shardcap -flowtimeout=1s \
+    -prometheusx.listen-address=127.0.0.1:9990 >/run/log 2>&1 &
 capture=$!
 
 wait_for() { # wait_for WHAT COMMAND...
@@ -78,7 +80,7 @@ wait_for() { # wait_for WHAT COMMAND...
         sleep 0.05
     done
     echo "the demo waited in vain for: $what" >&2
-    cat "$work/log" >&2
+    cat /run/log >&2
     exit 1
 }
 captures() { curl -fs http://127.0.0.1:9990/metrics | grep -q '^pcap_muxer_interfaces_with_captures 1'; }
@@ -95,4 +97,4 @@ in_client curl -fs -o /dev/null http://10.9.8.1:8000/large
 wait_for "51 files" fifty_one
 kill -TERM $capture
 wait $capture
-cat "$work/log"
+cat /run/log
