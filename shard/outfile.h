@@ -69,6 +69,8 @@ struct outfile_result {
     uint32_t suffix;            /* OUTFILE_PUBLISH: n of <uuid>.n, 0 = none */
     bool was_published;         /* OUTFILE_PUBLISH: the staged name was gone */
     uint64_t free, total;       /* OUTFILE_SPACE: bytes, as for a user without privileges */
+    uint64_t files_free;        /* likewise, how many files more */
+    uint64_t files_total;       /* 0 = the file system knows no such limit */
     struct retention_step scan; /* OUTFILE_RETENTION */
     uint64_t salvaged;          /* OUTFILE_SALVAGE: packets of the file, which is published now */
     bool aside;                 /* OUTFILE_SALVAGE: nothing could be made of it */

@@ -280,6 +280,8 @@ static void do_space(struct outfile_calls *c, struct outfile_result *out)
     }
     out->free = (uint64_t)st.f_bavail * st.f_frsize;
     out->total = (uint64_t)st.f_blocks * st.f_frsize;
+    out->files_free = st.f_favail;
+    out->files_total = st.f_files;
 }
 
 static void do_remove(struct outfile_calls *c, const struct outfile_job *job)

@@ -41,15 +41,23 @@ static bool take_number(const char *begin, const char **end, uint64_t *out)
     return fine;
 }
 
+/* The .left[.n] at the end of the name, or NULL: a UUID may hold the like, too. */
+static const char *left_end(const char *name)
+{
+    const char *last = NULL;
+    for (const char *p = strstr(name, LEFT); p; p = strstr(p + 1, LEFT))
+        last = p;
+    if (last && (last[5] == '\0' || (last[5] == '.' && strspn(last + 6, "0123456789") == strlen(last + 6))))
+        return last;
+    return NULL;
+}
+
 /* Reads [.]YYYYMMDD.<uuid>.<shard>.<number>.part|done[.left[.n]]. */
 static bool parse(const char *name, struct staged *out)
 {
-    const char *begin = name + (name[0] == '.'), *end = strstr(begin, LEFT), *last = NULL;
-    for (; end; end = strstr(end + 1, LEFT)) /* a UUID may hold anything but a slash */
-        last = end;
-    end = last && (last[5] == '\0' || (last[5] == '.' && strspn(last + 6, "0123456789") == strlen(last + 6)))
-              ? last
-              : begin + strlen(begin);
+    const char *begin = name + (name[0] == '.'), *end = left_end(begin);
+    if (!end)
+        end = begin + strlen(begin);
     uint64_t shard = 0;
     if (end - begin < 14 || (strncmp(end - 5, ".part", 5) != 0 && strncmp(end - 5, ".done", 5) != 0))
         return false;
@@ -99,7 +107,7 @@ static bool remember(struct outfile_calls *c, const char *name)
 static void take_left(struct outfile_calls *c, const char *name)
 {
     char to[LEFT_NAME + 32], quoted[LOG_QUOTED];
-    if (strstr(name, LEFT) ? remember(c, name) : rename_to(c, name, strlen(name), LEFT, to) && remember(c, to))
+    if (left_end(name) ? remember(c, name) : rename_to(c, name, strlen(name), LEFT, to) && remember(c, to))
         return;
     log_warn("an unfinished file stays as it is file=%s: %s", log_quote(name, strlen(name), quoted), strerror(errno));
 }
@@ -143,7 +151,7 @@ int outfile_sweep_calls(struct outfile_calls *c, bool (*wanted)(void *ctx, uint3
     (void)closedir(dir);
     for (int i = 0; i < count; i++) {
         struct staged st;
-        if (parse(names[i], &st) && (st.shard != c->shard || strstr(names[i], LEFT) ||
+        if (parse(names[i], &st) && (st.shard != c->shard || left_end(names[i]) ||
                                      !wanted(ctx, (uint32_t)st.number, (uint32_t)(st.number >> 32))))
             take_left(c, names[i]);
         free(names[i]);
@@ -163,7 +171,7 @@ static bool refuse(struct outfile_result *out)
 static void set_aside(struct outfile_calls *c, const char *name, struct outfile_result *out)
 {
     char to[LEFT_NAME + 32], quoted[LOG_QUOTED];
-    const char *left = strstr(name, LEFT);
+    const char *left = left_end(name);
     out->aside = rename_to(c, name, left ? (size_t)(left - name) : strlen(name), ".aside", to);
     if (out->aside)
         log_warn("an unfinished file of a predecessor holds no whole packet; it is set aside file=%s",

@@ -10,6 +10,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shard/encoder.h"
+#include "shard/inflater.h"
+#include "shared/frame.h"
+#include "shared/uuid.h"
+
+#define PCAP_HEAD 24u
+#define LOOK_BYTES 512u  /* of a file: more than the deflated head of a savefile takes */
 #define BLOCK_BYTES 512u /* unit of st_blocks, stat(2) */
 
 static int open_directory(const struct sysops *sys, int at, const char *name)
@@ -107,11 +114,58 @@ static void begin(struct retention *r, const struct sysops *sys, int datadir)
 
 /* ---- files ---- */
 
-static bool is_ours(const char *name)
+/* <uuid>[.n].pcap[.gz] */
+static bool has_our_name(const char *name, bool *gzip_r)
 {
-    size_t n = strlen(name);
-    return name[0] != '.' &&
-           ((n > 8 && strcmp(name + n - 8, ".pcap.gz") == 0) || (n > 5 && strcmp(name + n - 5, ".pcap") == 0));
+    size_t n = strlen(name), stem = n;
+    *gzip_r = n > 8 && strcmp(name + n - 8, ".pcap.gz") == 0;
+    if (!*gzip_r && !(n > 5 && strcmp(name + n - 5, ".pcap") == 0))
+        return false;
+    stem -= *gzip_r ? 8 : 5;
+    if (stem > UUID_MAX) { /* only a suffix makes it longer than a UUID */
+        while (stem > 0 && name[stem - 1] >= '0' && name[stem - 1] <= '9')
+            stem--;
+        stem -= stem > 0 && name[stem - 1] == '.';
+    }
+    return uuid_valid(name, stem);
+}
+
+/* The head of a savefile as saver.c writes it: little endian, nanoseconds, a snaplen that is a header's length. */
+static bool is_our_head(const uint8_t p[PCAP_HEAD])
+{
+    static const uint8_t begin[16] = {0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4};
+    uint32_t snaplen = (uint32_t)p[16] | (uint32_t)p[17] << 8 | (uint32_t)p[18] << 16 | (uint32_t)p[19] << 24;
+    return memcmp(p, begin, sizeof begin) == 0 && snaplen > 0 && snaplen <= FRAME_MAX_CAPLEN;
+}
+
+static bool inflates_to_our_head(const uint8_t *in, size_t len)
+{
+    uint8_t want[GZIP_HEAD], head[PCAP_HEAD];
+    size_t at = encoder_gzip_head(GZIP_ZLIB, want), made = 0;
+    if (len <= at || memcmp(in, want, at) != 0)
+        return false;
+    struct inflater *z = inflater_new();
+    while (z && made < sizeof head && at < len) {
+        size_t before = at + made;
+        if (inflater_step(z, in, len, &at, head, sizeof head, &made) < 0 || at + made == before)
+            break;
+    }
+    inflater_free(z);
+    return made == sizeof head && is_our_head(head);
+}
+
+/* Does it begin as what we write? Only asked of what is to be removed. */
+static bool is_our_file(const struct sysops *sys, int dir, const char *name, bool gzip)
+{
+    uint8_t in[LOOK_BYTES];
+    int fd = sys->openat(sys->ctx, dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    ssize_t n = pread(fd, in, sizeof in, 0);
+    (void)sys->close(sys->ctx, fd);
+    if (gzip)
+        return n > 0 && inflates_to_our_head(in, (size_t)n);
+    return n >= (ssize_t)PCAP_HEAD && is_our_head(in);
 }
 
 static bool is_due(const struct retention *r, const struct config *c, int64_t age_ns)
@@ -123,19 +177,23 @@ static void look_at(struct retention *r, const struct sysops *sys, const struct 
                     const char *name, struct retention_step *out)
 {
     struct stat st;
-    if (!is_ours(name) || sys->fstatat(sys->ctx, dirfd(r->dir), name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+    bool gzip, due;
+    if (!has_our_name(name, &gzip) || sys->fstatat(sys->ctx, dirfd(r->dir), name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
         !S_ISREG(st.st_mode))
         return;
     uint64_t bytes = (uint64_t)st.st_blocks * BLOCK_BYTES;
     int64_t written = ns_of(st.st_mtim);
-    if (remove && is_due(r, c, now.ns - written) && sys->unlinkat(sys->ctx, dirfd(r->dir), name, 0) == 0) {
+    due = remove && is_due(r, c, now.ns - written);
+    bool ours = !due || is_our_file(sys, dirfd(r->dir), name, gzip);
+    if (due && ours && sys->unlinkat(sys->ctx, dirfd(r->dir), name, 0) == 0) {
         out->files++;
         out->bytes += bytes;
         r->excess -= bytes < r->excess ? bytes : r->excess;
         return;
     }
     r->bytes += bytes;
-    r->oldest_ns = written < r->oldest_ns ? written : r->oldest_ns;
+    if (ours)
+        r->oldest_ns = written < r->oldest_ns ? written : r->oldest_ns;
 }
 
 /* Opens the day in work if it has to be read. */

@@ -2,9 +2,10 @@
  * What lies below datadir: how much it is (-maxdisk), and what of it is old enough to go (-keep). Runs on the file
  * thread, in bounded steps. A day whose directory has not changed is not read again.
  *
- * Removed are only files of our names in directories YYYY/MM/DD, oldest day first, never one that was written less than
- * RETENTION_YOUNG_NS ago: by -keep what is older than that; and, with -keep, by -maxdisk what is too much.
- * Failure policy: what cannot be read or removed is left as it is and counted as it was; a later pass tries again. */
+ * Removed are only files of our names that begin as ours do, in directories YYYY/MM/DD, oldest day first, never one
+ * that was written less than RETENTION_YOUNG_NS ago: by -keep what is older than that; and, with -keep, by -maxdisk
+ * what is too much. What another tool has put there is measured with the rest, and stays. Failure policy: what cannot
+ * be read or removed is left as it is and counted as it was; a later pass tries again. */
 #ifndef SHARD_RETENTION_H
 #define SHARD_RETENTION_H
 

@@ -30,11 +30,20 @@ void space_step(struct space *s)
         s->passing = true;
 }
 
-static void tell(const struct space *s, bool paused, const char *why)
+static void tell(const struct space *s, bool paused, const char *why, const char *what, uint64_t n)
 {
     if (s->slot == 0)
-        log_warn("new flows %s: %s free=%llu", paused ? "pause" : "are saved again", why,
-                 (unsigned long long)counter_get(&s->c->disk_free));
+        log_warn("new flows %s: %s free=%llu %s=%llu", paused ? "pause" : "are saved again", why,
+                 (unsigned long long)counter_get(&s->c->disk_free), what, (unsigned long long)n);
+}
+
+/* Less than `least` is free; once that was so, until a sixteenth more is: what hovers there is not to pause and go on
+ * every second. */
+static bool too_little(bool was, uint64_t free, uint64_t least, uint64_t total)
+{
+    uint64_t rest = total > least ? total - least : 0;
+    uint64_t more = (least < rest ? least : rest) / 16;
+    return free < least + (was ? more : 0);
 }
 
 static void look(struct space *s, const struct outfile_result *r)
@@ -43,12 +52,17 @@ static void look(struct space *s, const struct outfile_result *r)
     s->looking = false;
     if (r->error)
         return;
-    uint64_t least = c->mindiskfree_percent > 0 ? r->total / 100 * c->mindiskfree_percent : c->mindiskfree;
-    bool scarce = r->free < least;
+    unsigned percent = c->mindiskfree_percent;
+    uint64_t least = percent > 0 ? r->total / 100 * percent : c->mindiskfree;
+    /* One file for each flow: on many a file system their number is what runs out first. */
+    uint64_t least_files = percent > 0 ? r->files_total / 100 * percent : c->mindiskfree > 0;
+    bool scarce = too_little(s->scarce, r->free, least, r->total);
+    if (r->files_total > 0) /* 0: this one knows no limit */
+        scarce |= too_little(s->scarce, r->files_free, least_files, r->files_total);
     counter_set(&s->c->disk_free, r->free);
     counter_set(&s->c->disk_total, r->total);
     if (scarce != s->scarce)
-        tell(s, scarce, "-mindiskfree");
+        tell(s, scarce, "-mindiskfree", "files_free", r->files_free);
     s->scarce = scarce;
 }
 
@@ -63,7 +77,7 @@ static void pass(struct space *s, const struct outfile_result *r)
     bool over = most > 0 && r->scan.used >= most;
     counter_set(&s->c->disk_used, r->scan.used);
     if (over != s->over)
-        tell(s, over, "-maxdisk");
+        tell(s, over, "-maxdisk", "used", r->scan.used);
     /* what is too much may go at once, where -keep allows it */
     bool again = over && !s->over && s->config->keep_ns > 0;
     s->over = over;

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import datetime
 import errno
+import gzip
 import os
 import re
 import signal
@@ -119,6 +120,82 @@ class FullDisk(Live):
         self.assertEqual(run.summary()["drops"], {})
         self.assertEqual(run.leftovers(), [])
         self.one_line_a_second()
+
+    def test_no_more_files_then_some_again(self):
+        """A file system with room for bytes, but not for another file: the same."""
+        run = self.start("-mindiskfree=0", "-shards=2", disk="64m,nr_inodes=40")
+        self.fetch()
+        run.until(lambda: run.metric("shardcap_files_total") == 1, "the first file")
+        ballast = []
+        with contextlib.suppress(OSError):
+            while True:
+                path = self.work / "disk" / f"ballast{len(ballast)}"
+                path.touch()
+                ballast.append(path)
+        self.assertGreater(len(ballast), 5)
+        for _ in range(10):
+            self.fetch()
+        run.until(lambda: len(self.complaints()) >= 3, "file calls fail, and are tried again")
+        self.assertEqual(run.metric("shardcap_dropped_packets_total"), 0)
+        self.assertEqual(len(run.files()), 1)
+        for path in ballast:
+            path.unlink()
+        run.until(lambda: run.metric("shardcap_files_total") == 11, "all files appear")
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual(run.summary()["drops"], {})
+        self.assertEqual(run.leftovers(), [])
+
+    def test_mindiskfree_knows_of_files_too(self):
+        run = self.start("-mindiskfree=20%", "-shards=1", disk="64m,nr_inodes=100")
+        ballast = [self.work / "disk" / f"ballast{i}" for i in range(82)]
+        for path in ballast:
+            path.touch()
+        run.until(lambda: run.metric("shardcap_disk_paused") == 1, "new flows pause")
+        self.assertTrue(run.said(r"new flows pause: -mindiskfree free=\d+ files_free=\d+"), run.log)
+        self.fetch()
+        run.until(lambda: run.metric("shardcap_dropped_packets_total") > 0, "packets of a new flow are counted")
+        for path in ballast:
+            path.unlink()
+        run.until(lambda: run.metric("shardcap_disk_paused") == 0, "new flows are welcome")
+        self.fetch()
+        run.until(lambda: run.metric("shardcap_files_total") == 1, "a file")
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual(set(run.summary()["drops"]), {"disk_full"})
+
+    def test_read_only_for_a_while(self):
+        """As after an error of the device, or by hand: nothing is lost, and writing resumes."""
+        run = self.start("-mindiskfree=0", "-shards=2", disk="8m")
+        self.fetch()
+        run.until(lambda: run.metric("shardcap_files_total") == 1, "the first file")
+        disk = str(self.work / "disk")
+        run.until(lambda: subprocess.run(["mount", "-o", "remount,ro", disk], capture_output=True).returncode == 0,
+                  "no file is open for writing")
+        for _ in range(10):
+            self.fetch()
+        run.until(lambda: re.search("Read-only file system", run.log), "it is said")
+        self.assertEqual(run.metric("shardcap_files_total"), 1)
+        self.assertEqual(run.metric("shardcap_dropped_packets_total"), 0)
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        run.until(lambda: run.metric("shardcap_files_total") == 11, "all files appear")
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual(run.summary()["drops"], {})
+
+    def test_permission_taken_away_for_a_while(self):
+        """A shard has no capability that would help it."""
+        run = self.start("-mindiskfree=0", "-shards=2")
+        self.fetch()
+        run.until(lambda: run.metric("shardcap_files_total") == 1, "the first file")
+        staging = run.datadir.with_name("data.staging")
+        mode = staging.stat().st_mode
+        staging.chmod(0)
+        for _ in range(5):
+            self.fetch()
+        run.until(lambda: re.search("Permission denied", run.log), "it is said")
+        self.assertEqual(run.metric("shardcap_files_total"), 1)
+        staging.chmod(mode)
+        run.until(lambda: run.metric("shardcap_files_total") == 6, "all files appear")
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual(run.summary()["drops"], {})
 
     def complaints(self):
         return re.findall(r"(?m)^(\S+)Z WARN\w* (\S+) cannot (?:create|write|rename|sync|make)\b.*?: ([^;]+);", self.run_.log)
@@ -272,28 +349,37 @@ class Limits(unittest.TestCase):
 
 class Retention(Live):
     def test_keep_removes_what_is_old_and_maxdisk_pauses(self):
+        """Of what is old only files of ours go, by name and by what is in them."""
         run = self.start("-keep=2h", "-maxdisk=2MB", "-shards=2")
+        self.fetch()
+        run.until(lambda: run.metric("shardcap_files_total") == 1, "a file of ours")
+        (ours,) = (run.datadir / name for name in run.files())
         old = run.datadir / "2020" / "01" / "02"
         old.mkdir(parents=True)
         os.chmod(old, 0o777)
         now = datetime.datetime.now().timestamp()
-        for name, age in (("a.pcap.gz", 3 * 3600), ("b.pcap.gz", 1800), ("c.txt", 3 * 3600)):
-            (old / name).write_bytes(bytes(3_000_000 if name.startswith("b") else 1000))
+        others = [p.data for p in g.Flow(1).conversation(g.START)]
+        for name, data, age in (("a.pcap.gz", ours.read_bytes(), 3 * 3600), ("b.pcap.gz", bytes(3_000_000), 1800),
+                                ("c.txt", b"mine", 3 * 3600), ("d.pcap.gz", gzip.compress(b"".join(others)), 3 * 3600),
+                                ("e.pcap", g.pcap(g.Flow(1).conversation(g.START)), 3 * 3600),
+                                ("f.1.pcap.gz", ours.read_bytes(), 3 * 3600)):
+            (old / name).write_bytes(data)
             os.utime(old / name, (now - age, now - age))
-        run.until(lambda: run.metric("shardcap_removed_files_total") == 1, "the old one goes")
-        self.assertEqual(sorted(p.name for p in old.iterdir()), ["b.pcap.gz", "c.txt"])
+        run.until(lambda: run.metric("shardcap_removed_files_total") == 2, "the old ones go")
+        self.assertEqual(sorted(p.name for p in old.iterdir()), ["b.pcap.gz", "c.txt", "d.pcap.gz", "e.pcap"])
         run.until(lambda: run.metric("shardcap_disk_paused") == 2, "both shards take no new flow")
         self.fetch()
         limit = 'shardcap_dropped_packets_total{cause="capture_limit",class="limit"}'
         run.until(lambda: run.metrics()[limit] > 0, "packets of a new flow are counted as asked for")
-        self.assertEqual(run.metric("shardcap_files_total"), 0)
+        self.assertEqual(run.metric("shardcap_files_total"), 1)
         (old / "b.pcap.gz").unlink()
         run.until(lambda: run.metric("shardcap_disk_paused") == 0, "the uploader has made room")
         self.fetch()
-        run.until(lambda: run.metric("shardcap_files_total") == 1, "a file")
-        self.assertEqual(run.stop(), 0, run.log)
+        run.until(lambda: run.metric("shardcap_files_total") == 2, "a file")
+        self.assertEqual(run.metric("shardcap_removed_files_total"), 2)
         for p in old.iterdir():
             p.unlink()
+        self.assertEqual(run.stop(), 0, run.log)
         self.assertEqual(run.summary()["packets"]["lost"], 0)
 
 

@@ -17,8 +17,8 @@ ERRORS = {"openat": (errno.EMFILE, errno.ENOSPC), "mkdirat": (errno.ENOSPC, errn
           "mmap": (errno.ENOMEM,), "eventfd": (errno.EMFILE,), "socket": (errno.EMFILE,), "socketpair": (errno.EMFILE,),
           "fsync": (errno.EIO,), "fallocate": (errno.ENOSPC,)}
 
-WAVE = 16  # of one kind
-AT_ONCE = 32  # of all kinds: nearly all the time they wait, for their next try or for a backoff
+WAVE = 40  # of one kind
+AT_ONCE = 48  # of all kinds: nearly all the time they wait, for their next try or for a backoff
 
 
 class FailingCalls(unittest.TestCase):
@@ -72,7 +72,7 @@ class FailingCalls(unittest.TestCase):
             if not all(there):
                 return number + there.index(False)
             number += several
-            several = min(several * 4, WAVE)
+            several = min(several * 8, WAVE)
             self.assertLess(number, 1000, call)
 
     def every(self, program, ever):

@@ -59,6 +59,7 @@ struct rig {
     int fail_errno;
     bool fail_for_ever;
     unsigned free_blocks; /* of 1000 */
+    unsigned free_files;  /* likewise */
 };
 
 enum { FAIL_OPEN = 1, FAIL_MKDIR = 2, FAIL_WRITE = 4, FAIL_RENAME = 8, FAIL_SYNC = 16, FAIL_CLOSE = 32, FAIL_ALL = 63 };
@@ -129,7 +130,8 @@ static inline int rig_fstatvfs(void *ctx, int fd, struct statvfs *out)
 {
     struct rig *r = ctx;
     (void)fd;
-    *out = (struct statvfs){.f_frsize = 1000, .f_blocks = 1000, .f_bavail = r->free_blocks};
+    *out = (struct statvfs){
+        .f_frsize = 1000, .f_blocks = 1000, .f_bavail = r->free_blocks, .f_files = 1000, .f_favail = r->free_files};
     return 0;
 }
 
@@ -184,7 +186,7 @@ static inline struct rig *rig_new(void)
     rig_config(&r->config);
     r->budget = RIG_BUDGET;
     r->mono = NS_PER_SEC;
-    r->free_blocks = 1000;
+    r->free_blocks = r->free_files = 1000;
     r->wall = RIG_T0;
     r->clock = (struct clock){rig_mono, rig_wall, r};
     r->sys = (struct sysops){rig_openat,   rig_mkdirat, rig_pwritev, rig_ftruncate, rig_close, rig_renameat2,

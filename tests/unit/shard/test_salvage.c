@@ -178,6 +178,7 @@ static void staging_is_swept(void **state)
     plant(r, ".20231115.part.left.x.0.7.part", bytes, len); /* a UUID like our own endings, of a hidden staging */
     plant(r, "20231114.whole.3.7.part", bytes, len / 2);    /* the same name again; of a shard that is no more */
     plant(r, "20231114.empty.0.8.part", bytes, 0);
+    plant(r, "20231114.e.left.f.0.11.part", bytes, 0);
     plant(r, "20231114.u..v.0.9.part", bytes, len); /* no UUID */
     plant(r, "20231114.before.0.10.done.left", bytes, len);
     plant(r, "20231114.before.0.10.done.left.3", bytes, len);
@@ -192,11 +193,12 @@ static void staging_is_swept(void **state)
     assert_int_equal(packets_in(r, "2023/11/14/before.pcap.gz"), PACKETS);
     assert_int_equal(packets_in(r, "2023/11/14/before.1.pcap.gz"), PACKETS);
     assert_int_equal(counter_get(&c->salvaged_files), 5);
-    assert_int_equal(counter_get(&c->aside_files), 1);
+    assert_int_equal(counter_get(&c->aside_files), 2);
     assert_true(rig_exists(r, "staging/20231114.empty.0.8.part.aside"));
+    assert_true(rig_exists(r, "staging/20231114.e.left.f.0.11.part.aside"));
     assert_true(rig_exists(r, "staging/20231114.u..v.0.9.part")); /* not ours */
     assert_true(rig_exists(r, "staging/notes.txt"));
-    assert_int_equal(rig_count_files(r, "staging"), 3);
+    assert_int_equal(rig_count_files(r, "staging"), 4);
     assert_int_equal(rig_count_files(r, "data"), 5);
     assert_int_equal(counter_get(&c->files), 0); /* not this run's */
     assert_int_equal(counter_get(&c->published), 0);

@@ -50,6 +50,12 @@ static void new_flows_pause(void **state)
         rig_send(r, &(struct rig_packet){.flow = 1, .at = 3}); /* goes on */
         turn(r);
         assert_int_equal(drops(r, CAUSE_DISK_FULL), 1);
+        r->free_blocks = 52; /* hovers */
+        turn(r);
+        assert_int_equal(counter_get(&r->page->c.disk_paused), 1);
+        r->free_blocks = 54;
+        turn(r);
+        assert_int_equal(counter_get(&r->page->c.disk_paused), 0);
         r->free_blocks = 50;
         turn(r);
         assert_int_equal(counter_get(&r->page->c.disk_paused), 0);
@@ -60,6 +66,52 @@ static void new_flows_pause(void **state)
         rig_check_balance(r);
         rig_free(r);
     }
+}
+
+/* All blocks are free, but hardly another file can be made. A size speaks of bytes: there the last file counts. */
+static void new_flows_pause_for_want_of_files(void **state)
+{
+    (void)state;
+    for (int bytes = 0; bytes < 2; bytes++) {
+        struct rig *r = live_rig();
+        if (bytes)
+            r->config.mindiskfree = 50000;
+        else
+            r->config.mindiskfree_percent = 5;
+        rig_start(r);
+        r->free_files = bytes ? 1 : 50;
+        turn(r);
+        assert_int_equal(counter_get(&r->page->c.disk_paused), 0);
+        r->free_files = bytes ? 0 : 49;
+        turn(r);
+        assert_int_equal(counter_get(&r->page->c.disk_paused), 1);
+        r->free_files = bytes ? 1 : 54;
+        turn(r);
+        assert_int_equal(counter_get(&r->page->c.disk_paused), 0);
+        rig_end(r, 5);
+        rig_free(r);
+    }
+}
+
+/* What can never be free pauses for good, and nothing at all pauses nothing. */
+static void limits_at_the_ends(void **state)
+{
+    (void)state;
+    struct rig *r = live_rig();
+    r->config.mindiskfree = 0;
+    r->free_blocks = r->free_files = 0;
+    rig_start(r);
+    turn(r);
+    assert_int_equal(counter_get(&r->page->c.disk_paused), 0);
+    r->config.mindiskfree_percent = 100;
+    r->free_blocks = r->free_files = 999;
+    turn(r);
+    assert_int_equal(counter_get(&r->page->c.disk_paused), 1);
+    r->free_blocks = r->free_files = 1000;
+    turn(r);
+    assert_int_equal(counter_get(&r->page->c.disk_paused), 0);
+    rig_end(r, 5);
+    rig_free(r);
 }
 
 static void savefiles_do_not_pause(void **state)
@@ -76,19 +128,36 @@ static void savefiles_do_not_pause(void **state)
     rig_free(r);
 }
 
-/* A file of ours of 4096 bytes, written so long before RIG_T0. */
-static void put(const struct rig *r, const char *path, int64_t age_ns)
+/* A savefile's head as ours is, and the same deflated (one stored block), in 4096 bytes. */
+static void begin(char block[4096], bool gzip)
 {
-    char full[256], block[4096];
+    static const uint8_t head[24] = {0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 94, 0, 0, 0, 1};
+    static const uint8_t front[15] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0, 24, 0, 0xe7, 0xff};
+    memset(block, 1, 4096);
+    memcpy(block, front, gzip ? sizeof front : 0);
+    memcpy(block + (gzip ? sizeof front : 0), head, sizeof head);
+}
+
+/* A file of 4096 bytes, written so long before RIG_T0. */
+static void put_bytes(const struct rig *r, const char *path, int64_t age_ns, const char block[4096])
+{
+    char full[256];
     snprintf(full, sizeof full, "%s/data/%s", r->root, path);
-    memset(block, 1, sizeof block);
     int fd = open(full, O_WRONLY | O_CREAT | O_TRUNC, 0644);
     assert_true(fd >= 0);
-    assert_int_equal(write(fd, block, sizeof block), sizeof block);
+    assert_int_equal(write(fd, block, 4096), 4096);
     int64_t t = RIG_T0 - age_ns;
     const struct timespec when[2] = {{t / SEC, t % SEC}, {t / SEC, t % SEC}};
     assert_int_equal(futimens(fd, when), 0);
     close(fd);
+}
+
+/* A file of ours. */
+static void put(const struct rig *r, const char *path, int64_t age_ns)
+{
+    char block[4096];
+    begin(block, strstr(path, ".gz") != NULL);
+    put_bytes(r, path, age_ns, block);
 }
 
 static void make(const struct rig *r, const char *day)
@@ -147,6 +216,63 @@ static void measured_and_kept(void **state)
     assert_false(rig_exists(r, "data/2023/11/12/b.pcap"));
     assert_true(rig_exists(r, "data/2023/11/14/notes.txt"));
     assert_true(rig_exists(r, "data/2023/notes.pcap"));
+    retention_free(&t);
+    rig_free(r);
+}
+
+/* What others have put into a day stays, whatever its name and its age: it is measured, and no pass after another asks
+ * it again what it is. */
+static void what_is_not_ours_stays(void **state)
+{
+    (void)state;
+    struct rig *r = live_rig();
+    struct retention t = {0};
+    char block[4096];
+    make(r, "2023/11/12");
+    put(r, "2023/11/12/ours.pcap.gz", 50 * HOUR);
+    put(r, "2023/11/12/ours.1.pcap", 50 * HOUR);
+    put(r, "2023/11/12/with space.pcap", 50 * HOUR); /* no UUID */
+    put(r, "2023/11/12/.hidden.pcap", 50 * HOUR);
+    put(r, "2023/11/12/-.pcap.gz", 50 * HOUR);
+    char name[300] = "2023/11/12/", longest[300] = "2023/11/12/";
+    memset(name + 11, 'x', UUID_MAX + 1);
+    memcpy(name + 11 + UUID_MAX + 1, ".pcap", 6);
+    put(r, name, 50 * HOUR);
+    memset(longest + 11, 'x', UUID_MAX);
+    memcpy(longest + 11 + UUID_MAX, ".12.pcap", 9);
+    put(r, longest, 50 * HOUR);
+    memset(block, 0, sizeof block);
+    put_bytes(r, "2023/11/12/zeros.pcap.gz", 50 * HOUR, block);
+    put_bytes(r, "2023/11/12/zeros.pcap", 50 * HOUR, block);
+    begin(block, false);
+    block[0] = (char)0xd4; /* microseconds, as tcpdump */
+    put_bytes(r, "2023/11/12/tcpdump.pcap", 50 * HOUR, block);
+    begin(block, false);
+    block[18] = 4; /* snaplen 262,144, as tcpdump --nano */
+    put_bytes(r, "2023/11/12/nano.pcap", 50 * HOUR, block);
+    begin(block, true);
+    block[4] = 1; /* gzip notes the time */
+    put_bytes(r, "2023/11/12/gzip.pcap.gz", 50 * HOUR, block);
+    begin(block, true);
+    block[15] = 0x0a; /* pcapng inside */
+    put_bytes(r, "2023/11/12/inside.pcap.gz", 50 * HOUR, block);
+    begin(block, true);
+    put_bytes(r, "2023/11/12/gz.pcap", 50 * HOUR, block); /* says it is plain */
+    make(r, "elsewhere");
+    put(r, "elsewhere/a.pcap", 50 * HOUR);
+    char cmd[256];
+    snprintf(cmd, sizeof cmd, "cd %s/data/2023/11/12 && ln -s ../../../elsewhere/a.pcap link.pcap && mkdir dir.pcap",
+             r->root);
+    assert_int_equal(system(cmd), 0);
+    r->config.keep_ns = 10 * HOUR;
+    struct retention_step s = pass(&t, r, true, 0);
+    assert_int_equal(s.files, 3); /* ours, ours.1, the longest with its suffix */
+    assert_false(rig_exists(r, "data/2023/11/12/ours.pcap.gz"));
+    assert_false(rig_exists(r, "data/2023/11/12/ours.1.pcap"));
+    assert_true(rig_exists(r, "data/elsewhere/a.pcap"));
+    assert_int_equal(rig_count_files(r, "data/2023/11/12"), 11); /* and a link, and a directory */
+    assert_int_equal(s.used, 7 * 4096);                          /* those whose names could be ours */
+    assert_true(t.day[0].oldest_ns == INT64_MAX);
     retention_free(&t);
     rig_free(r);
 }
@@ -227,8 +353,13 @@ static void too_much_pauses_new_flows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(new_flows_pause),           cmocka_unit_test(savefiles_do_not_pause),
-        cmocka_unit_test(measured_and_kept),         cmocka_unit_test(too_much),
+        cmocka_unit_test(new_flows_pause),
+        cmocka_unit_test(savefiles_do_not_pause),
+        cmocka_unit_test(new_flows_pause_for_want_of_files),
+        cmocka_unit_test(limits_at_the_ends),
+        cmocka_unit_test(what_is_not_ours_stays),
+        cmocka_unit_test(measured_and_kept),
+        cmocka_unit_test(too_much),
         cmocka_unit_test(too_much_pauses_new_flows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
