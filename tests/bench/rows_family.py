@@ -87,6 +87,7 @@ def resident_with(m, flows, packets, first, *extra):
         told = measure.summary(scratch / "summary.json")
         if used.status != 0 or told.delivered != flows * packets or told.lost > told.drops.get("no_uuid", 0):
             raise Unfit(f"{flows} flows: {told.delivered} delivered, drops {measure.losses(told)}, exit {used.status}")
+        measure.verify(m, scratch / "data", scratch / "summary.json")
         return held
 
 

@@ -291,6 +291,7 @@ def killed_once(m, spaces, flows, rate, kill=True):
             raise
         if told.delivered != packets and not told.kernel_dropped:
             raise Unfit(f"{packets} packets sent, {told.delivered} delivered, and no drop in the kernel")
+        measure.verify(m, capture.scratch / "data", capture.scratch / "summary.json")
         return took, packets - told.saved, measure.losses(told), real
 
 
@@ -319,6 +320,7 @@ def killed_often(m, spaces, rate):
             raise
         if told.delivered != packets and not told.kernel_dropped:
             raise Unfit(f"{packets} packets sent, {told.delivered} delivered, and no drop in the kernel")
+        measure.verify(m, capture.scratch / "data", capture.scratch / "summary.json")
         return took, packets - told.saved, measure.losses(told)
 
 

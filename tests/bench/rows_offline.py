@@ -128,11 +128,13 @@ def bytes_on_disk(m):
     for codec, goal in (("small", 1.0), ("auto", 1.2), ("fast", 1.2)):
         with m.scratch() as scratch:
             data = pathlib.Path(scratch) / "data"
+            summary = pathlib.Path(scratch) / "summary.json"
             used = measure.run([m.shardcap(), "-read", savefile, "-datadir", data, "-rundir",
-                                pathlib.Path(scratch) / "run", "-shards=1", f"-gzip={codec}", "-syncinterval=0"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                pathlib.Path(scratch) / "run", "-shards=1", f"-gzip={codec}", "-syncinterval=0",
+                                "-summary", summary], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             if used.status != 0:
                 raise measure.Unfit(f"shardcap exited with {used.status}")
+            measure.verify(m, data, summary)
             ours = theirs = 0
             for path in data.rglob("*.pcap.gz"):
                 packed = path.read_bytes()
