@@ -46,6 +46,7 @@ static void arena_format(struct arena *a)
     if (madvise(a->flows, a->g.bytes - a->g.flows_off, MADV_REMOVE) != 0) /* what it had behind the head */
         memset(a->flows, 0, a->g.flow_limit * sizeof(struct flow));
     a->head->layout = ARENA_LAYOUT;
+    a->head->layout_twin = ARENA_TWIN(ARENA_LAYOUT);
     a->head->budget = a->budget;
     in_order();
     a->head->magic = ARENA_MAGIC; /* last: a half-formatted arena is formatted again */
@@ -61,8 +62,8 @@ struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct sh
     struct arena_head *head = map;
     *adopted_r = head->magic == ARENA_MAGIC && head->layout == ARENA_LAYOUT && head->budget == budget;
     *err_r = SC_EVERSION;
-    if (head->magic == ARENA_MAGIC && head->layout != ARENA_LAYOUT)
-        return NULL; /* another build's: never ours to clear */
+    if (head->magic == ARENA_MAGIC && head->layout != ARENA_LAYOUT && head->layout_twin == ARENA_TWIN(head->layout))
+        return NULL; /* another build's: not ours to read */
     if (!*adopted_r && head->magic != 0)
         log_warn("the head of the arena is damaged: what it holds is lost");
     *err_r = SC_ENOMEM;

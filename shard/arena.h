@@ -24,7 +24,7 @@
 #include "shared/uuid.h"
 
 #ifndef ARENA_LAYOUT /* a test builds programs that differ */
-#define ARENA_LAYOUT 4
+#define ARENA_LAYOUT 5
 #endif
 #define ARENA_NONE UINT32_MAX
 #define ARENA_BLOCK 256u
@@ -138,13 +138,18 @@ struct arena; /* private handle */
 size_t arena_map_bytes(uint64_t budget);
 
 /* Opens the arena in `map` (from shm_map, writable, page-aligned, at least arena_map_bytes(budget)): formats it when
- * the head is all zeros or damaged (not of any layout), else adopts it: applies a valid redo record, frees what no slot
+ * the head is all zeros or damaged in more than one word (not of any layout), else adopts it: applies a valid redo record, frees what no slot
  * reaches, drops flows that do not check (their packets are counted under CAUSE_ARENA_LOST). `c` are the shard's
  * counters. Returns NULL and *err_r = SC_EVERSION (another layout), SC_EINVAL (budget below ARENA_MIN_BUDGET, or map
  * too small) or SC_ENOMEM. *adopted_r tells which it was. */
 #define ARENA_MIN_BUDGET (1u << 20)
 struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct shard_counters *c, bool *adopted_r,
                          int *err_r);
+/* To be called first: a head of which one word was written over is made whole again, so that what the arena holds is
+ * not lost with it. */
+void arena_mend(void *map, size_t map_bytes, uint64_t budget);
+/* Gives up an arena of another layout, so that arena_open begins a new one. */
+void arena_discard(void *map);
 /* Where an arena that was not opened yet stands in the ring of dispatcher 0, a redo record included. False: it is not
  * formatted, or not of this layout. Reads, and looks at nothing but the head. */
 bool arena_peek(const void *map, size_t map_bytes, struct arena_applied *applied_r);

@@ -10,6 +10,7 @@
 
 #include "shard/arena_map.h"
 #include "shard/crashpoint.h"
+#include "shared/log.h"
 
 #define COUNTER_WORDS (sizeof(struct shard_counters) / sizeof(counter))
 
@@ -171,6 +172,29 @@ int arena_adopt(struct arena *a)
 }
 
 /* ---- before it is opened ---- */
+
+void arena_mend(void *map, size_t map_bytes, uint64_t budget)
+{
+    struct arena_head *h = map;
+    if (map_bytes < sizeof(*h) || h->magic == 0) /* not formatted, or not to the end */
+        return;
+    int right = (h->magic == ARENA_MAGIC) + (h->layout == ARENA_LAYOUT) +
+                     (h->layout_twin == ARENA_TWIN(ARENA_LAYOUT)) + (h->budget == budget);
+    if (right != 3)
+        return;
+    log_error("a word in the head of the arena was written over, it is mended magic=%x layout=%u budget=%llu",
+              h->magic, h->layout, (unsigned long long)h->budget);
+    h->magic = ARENA_MAGIC;
+    h->layout = ARENA_LAYOUT;
+    h->layout_twin = ARENA_TWIN(ARENA_LAYOUT);
+    h->budget = budget;
+}
+
+void arena_discard(void *map)
+{
+    struct arena_head *h = map;
+    h->magic = 0;
+}
 
 static const struct arena_head *formatted(const void *map, size_t map_bytes)
 {

@@ -8,6 +8,7 @@
 #include "shard/lowset.h"
 
 #define ARENA_MAGIC 0x53434152u
+#define ARENA_TWIN(layout) (~(uint32_t)(layout))
 
 struct arena_geometry {
     uint32_t flow_limit, block_limit;
@@ -40,7 +41,7 @@ struct arena_head {
     uint32_t flow_top;  /* slots from here on are free; moves up before a slot is used, down once it is free */
     uint32_t block_top; /* blocks below were used once; moves before a block is used */
     uint32_t takes;     /* slots ever taken, modulo 2^32: the generation of the next */
-    uint32_t zero;
+    uint32_t layout_twin; /* ARENA_TWIN of the layout: tells another build's arena from a damaged one */
     struct arena_state state;
     struct arena_redo redo;
 };

@@ -23,6 +23,7 @@
 #define FILES_PER_STEP_BEHIND 64u
 #define TRIM_PER_TURN 256u /* pages looked at: a slice far below a millisecond */
 #define PENDING_PER_STEP 256u
+#define REFUSALS 3u
 
 struct shard {
     struct shard_deps d;
@@ -114,7 +115,8 @@ static int attach_ring(struct shard *s, unsigned ring, bool adopted)
     struct ring_peer *peer = ring == 0 ? &s->d.page->ring : &s->d.page->more_rings[ring - 1];
     /* With several rings the counter says nothing of one of them: an arena that was lost begins to count anew. */
     uint64_t passed = s->ring_count == 1 ? counter_get(&s->c->consumed) : applied->packets, lost = 0;
-    uint64_t pos = adopted ? applied->position : atomic_load_explicit(&peer->cons, memory_order_relaxed);
+    bool placed = adopted && (applied->ring_generation != 0 || applied->position != 0); /* else killed before */
+    uint64_t pos = placed ? applied->position : atomic_load_explicit(&peer->cons, memory_order_relaxed);
     struct ring_consumer *r = &s->rings[ring];
     int err = SC_EFORMAT;
     if (s->verdict != FAULT_RESYNC)
@@ -200,13 +202,28 @@ static void remember_addresses(struct shard *s)
         arena_set_addresses(s->arena, l->address, count);
 }
 
+/* An arena of another layout is refused, for whoever has that one may be about to come back; but not for ever. What it
+ * holds is counted by count_lost. */
+static int open_arena(struct shard *s, bool *adopted_r)
+{
+    counter *refused = &s->d.page->faults.refused;
+    int err;
+    s->arena = arena_open(s->d.arena_map, s->d.arena_bytes, s->d.budget, s->c, adopted_r, &err);
+    if (!s->arena && err == SC_EVERSION && counter_get(refused) + 1 >= REFUSALS) {
+        log_error("the arena has another layout, and nobody has come for it: it is given up");
+        arena_discard(s->d.arena_map);
+        s->arena = arena_open(s->d.arena_map, s->d.arena_bytes, s->d.budget, s->c, adopted_r, &err);
+    }
+    counter_set(refused, err == SC_EVERSION ? counter_get(refused) + 1 : 0);
+    return err;
+}
+
 static int open_memory(struct shard *s, bool *adopted_r, const char **what_r)
 {
     const struct config *cfg = s->d.config;
-    int err;
     *what_r = "arena";
-    s->arena = arena_open(s->d.arena_map, s->d.arena_bytes, s->d.budget, s->c, adopted_r, &err);
-    if (!s->arena)
+    int err = open_arena(s, adopted_r);
+    if (err)
         return err;
     if (!*adopted_r)
         remember_addresses(s);
@@ -346,8 +363,10 @@ struct shard *shard_new(const struct shard_deps *deps, char error[SHARD_ERROR])
     s->ring_count = config_dispatchers(deps->config);
     s->c = &deps->page->c;
     int err = open_page(s, &what);
-    if (!err)
+    if (!err) {
+        arena_mend(s->d.arena_map, s->d.arena_bytes, s->d.budget);
         judge(s);
+    }
     if (!err)
         err = open_memory(s, &adopted, &what);
     if (!err)

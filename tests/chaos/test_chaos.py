@@ -5,7 +5,7 @@ Every flow has a number in its addresses and ports and one in its name, every pa
 The nemesis kills, stops and replaces processes; shards, of a build with crash points, die by themselves in consume, commit, seal,
 publish and adopt besides. The checker reads every file and holds it against what was sent.
 
-CHAOS_SECONDS (90 in all), CHAOS_SEED (printed; gives the same flows and the same orders of the nemesis).
+CHAOS_SECONDS (120 in all), CHAOS_SEED (printed; gives the same flows and the same orders of the nemesis).
 """
 import collections
 import http.client
@@ -26,7 +26,7 @@ import netns
 import pcapgen
 
 IN_USER_NAMESPACE = True
-SECONDS = float(os.environ.get("CHAOS_SECONDS") or 90)
+SECONDS = float(os.environ.get("CHAOS_SECONDS") or 120)
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(1 << 32))
 CRASH_SHARD = family.BIN.parent / "crash/bin/shardcap-shard"
 CRASHES = ("consume.taken/20000,consume.applied/60000,commit.written/90000,commit.valid/90000,seal.packed/300,"

@@ -136,6 +136,63 @@ class Live(unittest.TestCase):
         self.assertEqual(len(self.run_.files()), 1, self.run_.log)
 
 
+class Damage(unittest.TestCase):
+    """Words in the head of an arena are written over while its shard stands still; then the shard dies."""
+    LAYOUT, TWIN = 4, 28  # offsets in struct arena_head
+
+    def setUp(self):
+        need.need("netns")
+        self.a, self.b = netns.pair(self)
+        self.run_ = family.Family(self, "-interface=veth0", "-shards=1", "-uuid.source=hash", "-flowtimeout=30s",
+                                  namespace=self.a.name).ready()
+        self.server = traffic.Server(self, self.a)
+        for _ in range(3):
+            traffic.fetch(self.b, "10.77.0.1", self.server.port, 20000)
+        self.run_.until(lambda: self.consumed() == self.delivered() > 0, "all is in the arena")
+
+    def consumed(self):
+        return self.run_.metric("shardcap_packets_consumed_total")
+
+    def delivered(self):
+        return self.run_.metric("shardcap_packets_delivered_total")
+
+    def write_over(self, words):
+        pid = self.run_.process.pid
+        arena = [fd for fd in os.listdir(f"/proc/{pid}/fd")
+                 if os.readlink(f"/proc/{pid}/fd/{fd}").startswith("/memfd:arena")]
+        self.assertEqual(len(arena), 1)
+        shard = self.run_.children()["shardcap-shard"][0]
+        os.kill(shard, signal.SIGSTOP)
+        with open(f"/proc/{pid}/fd/{arena[0]}", "r+b", buffering=0) as f:
+            for offset, value in words.items():
+                os.pwrite(f.fileno(), value.to_bytes(4, "little"), offset)
+        os.kill(shard, signal.SIGKILL)
+        self.run_.until(lambda: self.run_.children().get("shardcap-shard", [shard]) != [shard], "a successor is there")
+
+    def finish(self):
+        self.run_.ready(timeout=60)
+        traffic.fetch(self.b, "10.77.0.1", self.server.port, 20000)
+        self.run_.until(lambda: self.consumed() == self.delivered(), "it takes packets")
+        self.assertEqual(self.run_.stop(), 0, self.run_.log)
+        return self.run_.summary()
+
+    def test_a_single_word(self):
+        """It is mended: same flows, same files."""
+        self.write_over({self.LAYOUT: 1 << 20})
+        self.assertEqual(self.finish()["drops"], {})
+        self.assertIn("it is mended", self.run_.log)
+        self.assertEqual(len(self.run_.files()), 4)
+
+    def test_another_layout(self):
+        """It is refused, and not for ever: what it held is counted, and capture goes on."""
+        held = self.consumed()
+        self.write_over({self.LAYOUT: 99, self.TWIN: 0xffffffff ^ 99})
+        self.assertEqual(self.finish()["drops"], {"arena_lost": held})
+        self.assertIn("it is given up", self.run_.log)
+        self.assertEqual(self.run_.log.count("how=\"exit status 1\""), 2)
+        self.assertEqual(len(self.run_.files()), 1)
+
+
 class Read(unittest.TestCase):
     def start(self, flows=60, packets=20000):
         work = family.workdir(self)

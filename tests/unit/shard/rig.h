@@ -212,9 +212,9 @@ static inline void rig_saved(void *ctx, const char *path)
     snprintf(r->saved_path, sizeof(r->saved_path), "%s", path);
 }
 
-static inline void rig_start(struct rig *r)
+/* False: it does not start, and error says why. */
+static inline bool rig_try(struct rig *r, char error[SHARD_ERROR])
 {
-    char error[SHARD_ERROR];
     if (!r->arena_map) {
         r->arena_bytes = arena_map_bytes(r->budget);
         r->arena_map = rig_map(r->arena_bytes);
@@ -240,9 +240,14 @@ static inline void rig_start(struct rig *r)
                            .on_saved = rig_saved,
                            .ctx = r};
     r->shard = shard_new(&d, error);
-    if (!r->shard)
-        print_error("%s\n", error);
-    assert_non_null(r->shard);
+    return r->shard != NULL;
+}
+
+static inline void rig_start(struct rig *r)
+{
+    char error[SHARD_ERROR];
+    if (!rig_try(r, error))
+        fail_msg("%s", error);
 }
 
 /* The process dies: handles go, memory and files stay. */

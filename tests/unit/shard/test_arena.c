@@ -96,10 +96,36 @@ static void test_open_checks_its_arguments(void **state)
     struct arena_head *head = (struct arena_head *)(void *)fx->map;
     head->magic = ARENA_MAGIC;
     head->layout = ARENA_LAYOUT + 1;
+    head->layout_twin = ARENA_TWIN(ARENA_LAYOUT + 1);
     head->budget = BUDGET;
+    arena_mend(fx->map, fx->bytes, BUDGET);
     assert_null(arena_open(fx->map, fx->bytes, BUDGET, &fx->counters, &adopted, &err));
     assert_int_equal(err, SC_EVERSION);
     assert_int_equal(head->layout, ARENA_LAYOUT + 1);
+    arena_discard(fx->map);
+    struct arena *a = arena_open(fx->map, fx->bytes, BUDGET, &fx->counters, &adopted, &err);
+    assert_non_null(a);
+    assert_false(adopted);
+    arena_close(a);
+}
+
+/* One of the four words that say what an arena is: the other three are believed. */
+static void test_a_damaged_word_of_the_head_is_mended(void **state)
+{
+    struct fixture *fx = *state;
+    for (unsigned bit = 0; bit < 5 * 32; bit++) {
+        memset(fx->map, 0, sizeof(struct arena_head));
+        struct arena *a = open_arena(fx, false);
+        uint32_t idx = new_flow(a, 3000, 1);
+        uint32_t *word[] = {&a->head->magic, &a->head->layout, &a->head->layout_twin, (uint32_t *)&a->head->budget,
+                            (uint32_t *)&a->head->budget + 1};
+        *word[bit / 32] ^= UINT32_C(1) << bit % 32;
+        arena_close(a);
+        arena_mend(fx->map, fx->bytes, BUDGET);
+        a = open_arena(fx, true);
+        check_bytes(a, idx, 3000, 1);
+        arena_close(a);
+    }
 }
 
 /* A head that is no build's is begun anew, and nothing old shows in it. */
@@ -111,11 +137,12 @@ static void test_a_damaged_head_is_begun_anew(void **state)
         int err;
         struct arena *a = open_arena(fx, false);
         uint32_t idx = new_flow(a, 3000, 1);
+        a->head->layout = word == 0 ? ARENA_LAYOUT : 0;
         if (word == 0)
             a->head->magic = 7;
-        else
-            a->head->budget++;
+        a->head->budget++;
         arena_close(a);
+        arena_mend(fx->map, fx->bytes, BUDGET);
         a = arena_open(fx->map, fx->bytes, BUDGET, &fx->counters, &adopted, &err);
         assert_non_null(a);
         assert_false(adopted);
@@ -508,6 +535,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_open_checks_its_arguments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_damaged_head_is_begun_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_damaged_word_of_the_head_is_mended, setup, teardown),
         cmocka_unit_test_setup_teardown(test_append_grows_and_undo_gives_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_undo_of_a_flow_never_committed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_budget_is_hard_and_enomem_changes_nothing, setup, teardown),

@@ -2,6 +2,11 @@
  * The fault rule as a pure decision, with times that only the test makes, and what a shard does with each verdict. */
 #include "rig.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "shard/arena_map.h"
+#include "shard/consume.h"
 #include "shard/fault.h"
 
 #define SEC NS_PER_SEC
@@ -233,6 +238,90 @@ static void a_ring_that_cannot_be_read_is_passed_over(void **state)
     rig_free(r);
 }
 
+/* A life of the shard in a process of its own, to which a page of the ring is poison. True if it dies of it. */
+static bool life(struct rig *r, size_t page)
+{
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        if (page > 0 && mprotect((uint8_t *)r->ring_map + page, 4096, PROT_NONE) != 0)
+            _exit(1);
+        rig_start(r);
+        rig_run(r);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (!WIFSIGNALED(status)) {
+        assert_int_equal(WEXITSTATUS(status), 0);
+        return false;
+    }
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
+    counter_add(&r->page->faults.count, 1);
+    counter_set(&r->page->faults.last_ns, (uint64_t)r->mono);
+    return true;
+}
+
+/* What stands before a record that kills whoever looks at it is taken all the same: by the second life, one by one. */
+static void careful_takes_what_comes_before(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new();
+    unsigned sent = 0, taken = 0, before = 0;
+    rig_start(r);
+    for (; r->producer.prod < 4096 - 1000; sent++, taken++) /* up to just before a page */
+        rig_send(r, &(struct rig_packet){.flow = (uint16_t)(sent % 3), .at = sent});
+    rig_run(r);
+    rig_crash(r);
+    for (; r->producer.prod < 3 * 4096; sent++) {
+        rig_send(r, &(struct rig_packet){.flow = (uint16_t)(sent % 3), .at = sent});
+        before += r->producer.prod <= 4096;
+    }
+    size_t page = RING_PAGE + 4096;
+    assert_true(before > 2 && before < CONSUME_BATCH);
+    assert_true(life(r, page));
+    assert_int_equal(counter_get(&r->page->c.consumed), taken); /* nothing of the batch that it died at */
+    assert_true(life(r, page));
+    assert_int_equal(counter_get(&r->page->c.consumed), taken + before);
+    assert_true(life(r, page)); /* something was applied: a first death again */
+    assert_false(life(r, 0));
+    assert_int_equal(counter_get(&r->page->c.consumed), sent);
+    rig_start(r);
+    rig_end(r, 10000);
+    assert_int_equal(counter_get(&r->page->c.published), sent);
+    rig_check_balance(r);
+    rig_free(r);
+}
+
+/* Another build's arena: it may come back for it, but not for ever. */
+static void an_arena_of_another_layout_is_given_up(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new();
+    char error[SHARD_ERROR];
+    rig_start(r);
+    for (unsigned i = 0; i < 30; i++)
+        rig_send(r, &(struct rig_packet){.flow = (uint16_t)(i % 3), .at = i});
+    rig_run(r);
+    rig_crash(r);
+    struct arena_head *head = r->arena_map;
+    head->layout = 77;
+    head->layout_twin = ARENA_TWIN(77);
+    for (int i = 0; i < 2; i++) {
+        assert_false(rig_try(r, error));
+        assert_int_equal(head->layout, 77);
+    }
+    for (unsigned i = 0; i < 10; i++)
+        rig_send(r, &(struct rig_packet){.flow = (uint16_t)(i % 3), .at = 100 + i});
+    rig_start(r);
+    assert_int_equal(counter_get(&r->page->c.drops[CAUSE_ARENA_LOST]), 30);
+    rig_end(r, 3000);
+    assert_int_equal(counter_get(&r->page->c.published), 10);
+    rig_check_balance(r);
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +337,8 @@ int main(void)
         cmocka_unit_test(an_end_that_is_poison_still_ends),
         cmocka_unit_test(an_arena_given_up_is_counted),
         cmocka_unit_test(a_ring_that_cannot_be_read_is_passed_over),
+        cmocka_unit_test(careful_takes_what_comes_before),
+        cmocka_unit_test(an_arena_of_another_layout_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
