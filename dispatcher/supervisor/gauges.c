@@ -16,7 +16,7 @@ static bool set_process(const struct child *c, counter *up, counter *pid)
 void gauges_set(struct family *f)
 {
     struct supervisor_page *p = f->memory->supervisor;
-    bool ready = f->phase == PHASE_RUNNING;
+    bool ready = f->phase == PHASE_RUNNING && (f->capturing || config_reads_files(f->config));
     ready &= set_process(&f->hub, &p->up_hub, &p->pid_hub);
     ready &= set_process(&f->dispatcher, &p->up_dispatcher, &p->pid_dispatcher);
     for (unsigned i = 0; i < f->memory->shards; i++)

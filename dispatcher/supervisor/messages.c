@@ -38,7 +38,8 @@ static void on_ready(struct child *c)
         if (f->phase == PHASE_OPENING) {
             family_enter(f, PHASE_RUNNING);
             log_info("running shards=%u", f->memory->shards);
-            notify_send("READY=1\nSTATUS=capturing");
+            if (config_reads_files(f->config))
+                notify_send("READY=1\nSTATUS=capturing");
         } else if (f->phase == PHASE_DRAINING) {
             stopping_tell_dispatcher(f); /* a successor that came up while we stop */
         }
@@ -95,6 +96,8 @@ static void handle(struct child *c, const struct proto_msg *msg, int *fds)
         on_failed(c, msg);
         break;
     case PROTO_WATCHING:
+        if (!f->capturing && !config_reads_files(f->config) && f->phase == PHASE_RUNNING)
+            notify_send("READY=1\nSTATUS=capturing"); /* what is sent from now on is captured */
         f->capturing = true;
         terminal_watching(f->terminal, msg->text);
         break;

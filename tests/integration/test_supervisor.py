@@ -4,6 +4,7 @@ import os
 import pathlib
 import signal
 import socket
+import time
 import unittest
 
 import family
@@ -62,6 +63,24 @@ class Notify(unittest.TestCase):
         self.assertEqual(lines.count("STOPPING=1"), 1)
         self.assertLess(lines.index("READY=1"), lines.index("STOPPING=1"))
         self.assertEqual(self.manager.count("WATCHDOG=1"), 0)  # nobody asked for it
+
+    def test_what_is_sent_after_ready_is_captured(self):
+        """From the first packet on."""
+        self.a, self.b = netns.pair(self)
+        server = traffic.Server(self, self.a)
+        for i in range(4):
+            work = family.workdir(self)
+            self.manager = Manager(self, work / "notify")
+            run = family.Family(self, "-interface=veth0", "-uuid.source=hash", namespace=self.a.name, work=work,
+                                env={"NOTIFY_SOCKET": self.manager.path})
+            while not self.manager.count("READY=1") and run.process.poll() is None:
+                time.sleep(0.001)
+            traffic.fetch(self.b, "10.77.0.1", server.port, 2000)
+            self.assertEqual(run.stop(), 0, run.log)
+            files = run.files()
+            self.assertEqual(len(files), 1, run.log)
+            first = next(iter(files.values())).records[0]
+            self.assertEqual(first.data[47], 2, "its SYN")
 
     def test_watchdog_goes_on_while_children_die(self):
         run = self.start(WATCHDOG_USEC="200000").ready()
