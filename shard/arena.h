@@ -138,10 +138,10 @@ struct arena; /* private handle */
 size_t arena_map_bytes(uint64_t budget);
 
 /* Opens the arena in `map` (from shm_map, writable, page-aligned, at least arena_map_bytes(budget)): formats it when
- * the head is all zeros or damaged in more than one word (not of any layout), else adopts it: applies a valid redo record, frees what no slot
- * reaches, drops flows that do not check (their packets are counted under CAUSE_ARENA_LOST). `c` are the shard's
- * counters. Returns NULL and *err_r = SC_EVERSION (another layout), SC_EINVAL (budget below ARENA_MIN_BUDGET, or map
- * too small) or SC_ENOMEM. *adopted_r tells which it was. */
+ * the head is all zeros or damaged in more than one word (not of any layout), else adopts it: applies a valid redo
+ * record, frees what no slot reaches, drops flows that do not check (their packets are counted under CAUSE_ARENA_LOST).
+ * `c` are the shard's counters. Returns NULL and *err_r = SC_EVERSION (another layout), SC_EINVAL (budget below
+ * ARENA_MIN_BUDGET, or map too small) or SC_ENOMEM. *adopted_r tells which it was. */
 #define ARENA_MIN_BUDGET (1u << 20)
 struct arena *arena_open(void *map, size_t map_bytes, uint64_t budget, struct shard_counters *c, bool *adopted_r,
                          int *err_r);

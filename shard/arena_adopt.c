@@ -178,12 +178,12 @@ void arena_mend(void *map, size_t map_bytes, uint64_t budget)
     struct arena_head *h = map;
     if (map_bytes < sizeof(*h) || h->magic == 0) /* not formatted, or not to the end */
         return;
-    int right = (h->magic == ARENA_MAGIC) + (h->layout == ARENA_LAYOUT) +
-                     (h->layout_twin == ARENA_TWIN(ARENA_LAYOUT)) + (h->budget == budget);
+    int right = (h->magic == ARENA_MAGIC) + (h->layout == ARENA_LAYOUT) + (h->layout_twin == ARENA_TWIN(ARENA_LAYOUT)) +
+                (h->budget == budget);
     if (right != 3)
         return;
-    log_error("a word in the head of the arena was written over, it is mended magic=%x layout=%u budget=%llu",
-              h->magic, h->layout, (unsigned long long)h->budget);
+    log_error("a word in the head of the arena was written over, it is mended magic=%x layout=%u budget=%llu", h->magic,
+              h->layout, (unsigned long long)h->budget);
     h->magic = ARENA_MAGIC;
     h->layout = ARENA_LAYOUT;
     h->layout_twin = ARENA_TWIN(ARENA_LAYOUT);

@@ -38,9 +38,9 @@ struct arena_redo {
 struct arena_head {
     uint32_t magic, layout;
     uint64_t budget;
-    uint32_t flow_top;  /* slots from here on are free; moves up before a slot is used, down once it is free */
-    uint32_t block_top; /* blocks below were used once; moves before a block is used */
-    uint32_t takes;     /* slots ever taken, modulo 2^32: the generation of the next */
+    uint32_t flow_top;    /* slots from here on are free; moves up before a slot is used, down once it is free */
+    uint32_t block_top;   /* blocks below were used once; moves before a block is used */
+    uint32_t takes;       /* slots ever taken, modulo 2^32: the generation of the next */
     uint32_t layout_twin; /* ARENA_TWIN of the layout: tells another build's arena from a damaged one */
     struct arena_state state;
     struct arena_redo redo;
