@@ -16,6 +16,11 @@ int screen_open(void)
     terminal = newterm(NULL, stdout, stdin);
     if (!terminal)
         return SC_EINVAL;
+    const char *move = tigetstr("cup");
+    if (!move || move == (char *)-1) { /* TERM=dumb, as in an editor's shell */
+        screen_close();
+        return SC_EINVAL;
+    }
     (void)cbreak();
     (void)noecho();
     (void)keypad(stdscr, TRUE);

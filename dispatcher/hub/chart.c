@@ -48,21 +48,22 @@ void chart_number(double v, struct text *out)
     }
 }
 
+/* A point without neighbours is a dot: a line of no length, with round ends. */
 static void draw(const struct chart *c, int l, double top, struct text *out)
 {
-    bool open = false;
+    unsigned run = 0;
     text_printf(out, "<path class=\"l%d\" d=\"", l);
     for (unsigned i = 0; i < c->points; i++) {
         double v = c->line[l].value[i];
         double x = WIDTH * (1 - c->age_s[i] / c->span_s);
-        if (isnan(v) || x < 0) {
-            open = false;
-            continue;
-        }
-        text_printf(out, "%s%.1f %.1f", open ? "L" : "M", x, HEIGHT * (1 - v / top));
-        open = true;
+        bool drawn = !isnan(v) && x >= 0;
+        if (drawn)
+            text_printf(out, "%s%.1f %.1f", run ? "L" : "M", x, HEIGHT * (1 - v / top));
+        else if (run == 1)
+            text_printf(out, "h0");
+        run = drawn ? run + 1 : 0;
     }
-    text_printf(out, "\"/>");
+    text_printf(out, "%s\"/>", run == 1 ? "h0" : "");
 }
 
 void chart_svg(const struct chart *c, struct text *out)

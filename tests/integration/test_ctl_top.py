@@ -23,9 +23,9 @@ IN_USER_NAMESPACE = True
 class Terminal:
     """A command on a terminal; `text` is all that it has drawn so far, without what moves the cursor."""
 
-    def __init__(self, test, *command, term="xterm", rows=40):
+    def __init__(self, test, *command, term="xterm", rows=40, columns=120):
         master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 120, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.master, self.seen = master, b""
         self.before = termios.tcgetattr(slave)
         self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
@@ -93,6 +93,11 @@ class Top(unittest.TestCase):
         self.assertEqual(t.process.wait(20), 0)
 
     def test_nobody_there_and_a_small_terminal(self):
+        for rows, columns in ((24, 80), (5, 20), (1, 1), (2, 500)):
+            t = Terminal(self, *self.command, rows=rows, columns=columns)
+            family.until(lambda: "q quits"[:columns] in t.text, "the last line is drawn", log=lambda: t.text)
+            t.key(b"q")
+            self.assertEqual(t.process.wait(20), 0)
         t = Terminal(self, *self.command[:2], "/nonexistent", "top", rows=3)
         family.until(lambda: "no shardcap at" in t.text, "it says so", log=lambda: t.text)
         t.process.send_signal(signal.SIGTERM)
@@ -100,9 +105,11 @@ class Top(unittest.TestCase):
         self.assertEqual(termios.tcgetattr(t.slave), t.before)
 
     def test_no_terminal(self):
-        t = Terminal(self, *self.command, term="no-such-terminal")
-        self.assertEqual(t.process.wait(20), 1)
-        family.until(lambda: "-once" in t.text, "it says what does without")
+        for term in ("no-such-terminal", "dumb"):
+            t = Terminal(self, *self.command, term=term)
+            self.assertEqual(t.process.wait(20), 1, term)
+            family.until(lambda: "-once" in t.text, "it says what does without")
+            self.assertEqual(termios.tcgetattr(t.slave), t.before)
         done = subprocess.run(self.command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30,
                               env=family.clean_env(), check=False)
         self.assertEqual(done.returncode, 1)

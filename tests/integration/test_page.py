@@ -15,6 +15,26 @@ import family
 import netns
 from need import need
 
+# How wide the page became, and the least contrast of all its texts to what is behind them.
+MEASURE = """
+function rgb(c) { return (c.match(/[0-9.]+/g) || []).map(Number) }
+function light(c) { const [r, g, b] = rgb(c).map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b }
+let least = 99, worst = '', texts = 0;
+for (const e of document.body.querySelectorAll('*')) {
+    if (![...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()) || /title|script/i.test(e.tagName))
+        continue;
+    const colour = getComputedStyle(e)[e.closest('svg') ? 'fill' : 'color'];
+    let at = e;
+    while (at && rgb(getComputedStyle(at).backgroundColor)[3] === 0) at = at.parentElement;
+    const a = light(colour), b = light(at ? getComputedStyle(at).backgroundColor : 'rgb(255,255,255)');
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    texts++;
+    if (contrast < least) { least = contrast; worst = e.outerHTML.slice(0, 60).replace(/[<>]/g, '|') }
+}
+document.title = JSON.stringify({width: document.documentElement.scrollWidth, room: document.documentElement.clientWidth,
+    texts, least, worst, paper: getComputedStyle(document.body).backgroundColor});
+"""
 NUMBER = re.compile(r"data-metric='([^'{]+)(?:\{([^}]*)\})?' data-value=\"([^\"]+)\"")
 
 
@@ -139,11 +159,17 @@ class Page(unittest.TestCase):
         self.assertGreaterEqual(len(re.findall("<svg ", dom)), 7)
         self.assertRegex(dom, r'data-metric="shardcap_packets_delivered_total" data-value="\d+"')
         local = self.run.work / "page.html"
-        local.write_text(self.page().replace("</body>", "<script>document.title=document.documentElement.scrollWidth+"
-                                             "' of '+document.documentElement.clientWidth</script></body>"))
-        title = re.search("<title>(\\d+) of (\\d+)</title>",
-                          self.chromium("--window-size=500,900", "--dump-dom", f"file://{local}"))
-        self.assertLessEqual(int(title.group(1)), int(title.group(2)))
+        local.write_text(self.page().replace("</body>", f"<script>{MEASURE}</script></body>"))
+        papers = set()
+        for scheme in ("0", "1"):  # dark, light
+            told = json.loads(re.search("<title>(.*?)</title>", self.chromium(
+                f"--blink-settings=preferredColorScheme={scheme}", "--window-size=500,900", "--dump-dom",
+                f"file://{local}")).group(1))
+            self.assertLessEqual(told["width"], told["room"])
+            self.assertGreater(told["texts"], 40)
+            self.assertGreaterEqual(told["least"], 4.5, told)  # WCAG 2, level AA
+            papers.add(told["paper"])
+        self.assertEqual(len(papers), 2)
 
 
 if __name__ == "__main__":

@@ -148,9 +148,36 @@ static void test_a_gap_in_the_line_and_a_round_top(void **state)
     assert_false(t.failed);
     /* top is 50: 30 stands at 90 * (1 - 30/50) = 36 */
     assert_non_null(strstr(t.data, "d=\"M0.0 90.0L80.0 36.0M240.0 63.0L320.0 36.0\""));
+    assert_null(strstr(t.data, "h0"));
     assert_non_null(strstr(t.data, ">50 ms<"));
     assert_non_null(strstr(t.data, "data-metric='name{x=\"y\"}' data-value=\"30\">30<"));
     text_free(&t);
+}
+
+static void test_a_point_without_neighbours_is_a_dot(void **state)
+{
+    (void)state;
+    static const struct {
+        double value[4];
+        const char *path;
+    } rows[] = {
+        {{NAN, NAN, NAN, 1}, "d=\"M320.0 0.0h0\""},
+        {{NAN, 1, NAN, NAN}, "d=\"M106.7 0.0h0\""},
+        {{1, NAN, 1, 1}, "d=\"M0.0 0.0h0M213.3 0.0L320.0 0.0\""},
+        {{1, 1, NAN, 1}, "d=\"M0.0 0.0L106.7 0.0M320.0 0.0h0\""},
+        {{NAN, NAN, NAN, NAN}, "d=\"\""},
+    };
+    const double age[] = {30, 20, 10, 0};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct chart c = {
+            .title = "T", .unit = "", .span_s = 30, .age_s = age, .points = 4, .line = {{"a", NULL, 1, rows[i].value}}};
+        struct text t = {0};
+        chart_svg(&c, &t);
+        text_add(&t, "", 1);
+        if (t.failed || !strstr(t.data, rows[i].path))
+            fail_msg("%s is not in %s", rows[i].path, t.data);
+        text_free(&t);
+    }
 }
 
 int main(void)
@@ -162,6 +189,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_a_sample_holds, set_up, tear_down),
         cmocka_unit_test(test_numbers_as_people_read_them),
         cmocka_unit_test(test_a_gap_in_the_line_and_a_round_top),
+        cmocka_unit_test(test_a_point_without_neighbours_is_a_dot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
