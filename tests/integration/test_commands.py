@@ -3,7 +3,6 @@
 import os
 import pathlib
 import signal
-import socket
 import threading
 import unittest
 
@@ -110,32 +109,13 @@ class Commands(unittest.TestCase):
     def test_drain_of_a_shard_publishes_and_goes_on_in_second_files(self):
         """Names by the kernel, so that the flow that goes on has the name that it had."""
         run = self.start("-uuid.source=kernel", "-shards=1")
-        half, go_on = threading.Event(), threading.Event()
-
-        def two_halves():
-            with socket.create_connection(("10.77.0.1", self.server.port), timeout=30) as s:
-                s.sendall(b"GET 200000\n")
-                got = 0
-                while got < 100_000:
-                    got += len(s.recv(10_000))
-                half.set()
-                go_on.wait(60)
-                while chunk := s.recv(65536):
-                    got += len(chunk)
-                assert got == 200_000, got
-        thread = threading.Thread(target=netns.inside, args=(self.b.name, two_halves))
-        thread.start()
-        try:
-            self.assertTrue(half.wait(30))
+        with traffic.halved(self.b, "10.77.0.1", self.server.port, 200_000):
             run.until(lambda: run.status()["processes"][2]["unnamed"] == 0 and
                       run.status()["processes"][2]["flows"] == 1, "the flow is there and named")
             self.assertEqual(run.ctl("drain 0"), "ok draining shard[0] generation=1")
             run.settled()
             names = sorted(pathlib.Path(n).name for n in run.files())
             self.assertEqual(len(names), 1)
-        finally:
-            go_on.set()
-            thread.join()
         run.until(lambda: run.status()["packets"]["in_ring"] == 0, "all is consumed")
         self.assertEqual(run.stop(), 0, run.log)
         self.assertEqual(run.summary()["drops"], {}, run.log)

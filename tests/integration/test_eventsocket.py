@@ -38,18 +38,11 @@ class EventSocket(unittest.TestCase):
         self.run_.until(lambda: server.accepted, "the hub connects")
         return server
 
-    def send(self, flow):
-        def go():
-            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
-                s.bind(("veth0", 0))
-                s.send(flow.packet(0).data)
-        self.b.inside(go)
-
     def flow(self):
         """A flow of one packet, and the line that names it."""
         self.made += 1
         flow = g.Flow(self.made, client="10.77.0.2", server="10.77.0.1")
-        self.send(flow)
+        self.b.send_frames([flow.packet(0).data])
         return flow, g.event_line(flow.uuid, time.time_ns(), "10.77.0.1", flow.dport, "10.77.0.2", flow.sport, 7)
 
     def bad(self):

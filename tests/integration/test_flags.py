@@ -263,11 +263,15 @@ class Surroundings(Base):
 
 
 class Twice(Base):
-    def test_a_second_instance_names_the_first(self):
+    def space(self):
         need.need("netns")
         space = netns.Namespace(self)
         space.ip("link", "add", "d0", "type", "veth", "peer", "name", "d1")
         space.ip("link", "set", "d0", "up")
+        return space
+
+    def test_a_second_instance_names_the_first(self):
+        space = self.space()
         run = family.Family(self, "-interface=d0", namespace=space.name).ready()
         other = family.Family(self, "-interface=d0", f"-rundir={run.rundir}", namespace=space.name)
         self.assertEqual(other.wait(), 1)
@@ -278,10 +282,7 @@ class Twice(Base):
         self.assertEqual(again.stop(), 0, again.log)
 
     def test_a_second_instance_in_the_same_datadir(self):
-        need.need("netns")
-        space = netns.Namespace(self)
-        space.ip("link", "add", "d0", "type", "veth", "peer", "name", "d1")
-        space.ip("link", "set", "d0", "up")
+        space = self.space()
         run = family.Family(self, "-interface=d0", namespace=space.name).ready()
         other = family.Family(self, "-interface=d0", f"-datadir={run.datadir}", namespace=space.name)
         self.assertEqual(other.wait(), 1)

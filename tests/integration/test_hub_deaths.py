@@ -2,7 +2,6 @@
 """The hub dies, again and again, while names come from each guaranteed source, and shards stand still: none is lost."""
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -61,19 +60,11 @@ class Deaths(unittest.TestCase):
         """With no source but injection: the event socket's server is not there."""
         return self.start("-uuid.source=eventsocket", f"-tcpinfo.eventsocket={self.work}/nobody", *flags)
 
-    def send(self, frames):
-        def go():
-            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
-                s.bind(("veth0", 0))
-                for frame in frames:
-                    s.send(frame)
-        self.b.inside(go)
-
     def flows(self, count):
         """Flows of one packet each that wait for their names."""
         flows = [g.Flow(i, client=f"10.77.{i >> 8 & 255}.{i & 255}", server="10.77.0.1", sport=1024 + i % 60000)
                  for i in range(1, count + 1)]
-        self.send([f.packet(0, flags=g.ACK).data for f in flows])
+        self.b.send_frames([f.packet(0, flags=g.ACK).data for f in flows])
         self.run_.until(lambda: self.run_.metric("shardcap_packets_consumed_total") >= count, "all of them are known")
         return flows
 

@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import re
-import socket
 import struct
 import subprocess
 import time
@@ -133,14 +132,6 @@ class Live(Base):
     def start(self, *args, **how):
         return family.Family(self, "-interface=veth0", "-uuid.source=hash", *args, namespace=self.a.name, **how).ready()
 
-    def send(self, frames):
-        def go():
-            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
-                s.bind(("veth0", 0))
-                for frame in frames:
-                    s.send(frame)
-        self.b.inside(go)
-
     def delivered(self, run, wanted):
         run.until(lambda: run.metric("shardcap_packets_delivered_total") >= wanted, f"{wanted} packets are delivered")
 
@@ -167,7 +158,7 @@ class Live(Base):
         run = self.start()
         flows = self.flows()
         packets = [flow.packet(0, payload=20, trailer=0) for flow in flows for _ in range(3)]
-        self.send([p.data for p in packets])
+        self.b.send_frames([p.data for p in packets])
         self.delivered(run, len(packets))
         self.assertEqual(run.stop(), 0, run.log)
         self.assertEqual(run.summary()["drops"], {}, run.log)
@@ -184,7 +175,7 @@ class Live(Base):
                   self.udp(True, (43,), [(0x8100, 5)]), self.udp(True, (0, 60)), self.udp(True, (60, 44)),
                   self.udp(True, (0, 43, 60)), self.udp(True, (0, 60), [(0x88A8, 7), (0x8100, 5)])]
         flow = g.Flow(1, client="10.77.0.2", server="10.77.0.1")
-        self.send(frames * 200 + [flow.packet(0).data])
+        self.b.send_frames(frames * 200 + [flow.packet(0).data])
         self.delivered(run, 1)
         self.assertEqual(run.stop(), 0, run.log)
         summary = run.summary()
@@ -197,7 +188,7 @@ class Live(Base):
         flow = g.Flow(1, client="10.77.0.2", server="10.77.0.1")
         packets = [flow.packet(0, payload=p, trailer=t, options=o) for p, t, o in
                    ((0, 6, b""), (0, 40, g.OPT_TS), (1, 5, b""), (300, 60, g.OPT_TS), (9, 9, b"\x01\x01\xfe\x40" + g.canary(4)))]
-        self.send([p.data for p in packets])
+        self.b.send_frames([p.data for p in packets])
         self.delivered(run, len(packets))
         self.assertEqual(run.stop(), 0, run.log)
         self.nothing(self.everything(run), [("canary", c) for c in leaks.canaries(5)])
@@ -427,7 +418,7 @@ class NetblockLive(Live):
             said += [self.request(run, "uuid.open " + line), self.request(run, address), self.request(run, "status " + address)]
             said += [self.request(run, text) for text in bad]
         run.until(lambda: run.metric("pcap_tcpinfohandler_bad_events_total") >= 14, "bad events are counted")
-        self.send([g.Flow(1, client=self.CLIENT4, server="10.77.0.1").packet(0).data])  # a flow that nobody names
+        self.b.send_frames([g.Flow(1, client=self.CLIENT4, server="10.77.0.1").packet(0).data])  # a flow that nobody names
         said += [self.request(run, "status"), self.request(run, "status table"), self.request(run, "restart nobody")]
         said += [self.request(run, f"replay {shard} 0 0") for shard in (0, 1)]  # that is the shards' own socket
         said += [run.get(page)[1].encode() for page in ("/", "/metrics", "/healthz", "/readyz", "/api/status")]
@@ -482,7 +473,7 @@ class NetblockLive(Live):
         run = self.start(NETBLOCK)
         server = traffic.Server(self, self.a)
         before, after = (g.Flow(i, client="10.88.0.9", server="10.77.0.1") for i in (1, 2))
-        self.send([before.packet(0).data])
+        self.b.send_frames([before.packet(0).data])
         self.delivered(run, 1)
         self.a.ip("addr", "del", "10.88.0.9/32", "dev", "lo")
         self.a.ip("addr", "add", "10.77.0.88/24", "dev", "veth0")  # seen captured: then the loss was noticed, too
@@ -491,7 +482,7 @@ class NetblockLive(Live):
             traffic.fetch(self.b, "10.77.0.88", server.port, 100)
             return run.metric("shardcap_packets_delivered_total") > 1
         run.until(captured, "the new address is captured")
-        self.send([after.packet(0).data])
+        self.b.send_frames([after.packet(0).data])
         self.assertEqual(run.stop(), 0, run.log)
         records = [r for f in run.files().values() for r in f.records]
         sources = {(r.data[26:30], r.data[34:36]) for r in records if r.data[26:28] == bytes([10, 88])}

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import shutil
-import socket
 import threading
 import unittest
 
@@ -146,30 +145,11 @@ class Upgrade(unittest.TestCase):
     def test_another_arena_goes_on_in_second_files(self):
         """The old program publishes, the new one begins with an empty arena; no packet is lost, and none is misread."""
         run = self.start("-uuid.source=kernel")
-        half, go_on = threading.Event(), threading.Event()
-
-        def two_halves():
-            with socket.create_connection(("10.77.0.1", self.server.port), timeout=60) as s:
-                s.sendall(b"GET 400000\n")
-                got = 0
-                while got < 200_000:
-                    got += len(s.recv(10_000))
-                half.set()
-                go_on.wait(60)
-                while chunk := s.recv(65536):
-                    got += len(chunk)
-                assert got == 400_000, got
-        thread = threading.Thread(target=netns.inside, args=(self.b.name, two_halves))
-        thread.start()
-        try:
-            self.assertTrue(half.wait(30))
+        with traffic.halved(self.b, "10.77.0.1", self.server.port, 400_000):
             run.until(lambda: sum(p.get("flows", 0) for p in run.status()["processes"]) == 1 and
                       not sum(p.get("unnamed", 0) for p in run.status()["processes"]), "the flow is there and named")
             self.install(other("arena"))
             self.restart_all("^ok restarting 3 processes$")
-        finally:
-            go_on.set()
-            thread.join()
         names = sorted(pathlib.Path(n).name for n in run.files())
         self.assertEqual(len(names), 1)
         self.finish()

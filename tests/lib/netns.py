@@ -3,6 +3,7 @@
 import ctypes
 import itertools
 import os
+import socket
 import subprocess
 import threading
 
@@ -61,6 +62,15 @@ class Namespace:
 
     def inside(self, function, *args):
         return inside(self.name, function, *args)
+
+    def send_frames(self, frames, interface="veth0"):
+        """Puts whole frames on the wire, which no socket would send."""
+        def go():
+            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
+                s.bind((interface, 0))
+                for frame in frames:
+                    s.send(frame)
+        self.inside(go)
 
 
 def join(a, b, name_a="veth0", name_b="veth0", net=77, mtu=None):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real TCP between two namespaces: a file server over HTTP, a bulk transfer, and a tcpdump beside it."""
+import contextlib
 import os
 import pathlib
 import re
@@ -81,6 +82,43 @@ def fetch(namespace, address, port, size):
             assert got == size, (got, size)
             return local
     return netns.inside(namespace.name, go)
+
+
+@contextlib.contextmanager
+def halved(namespace, address, port, size):
+    """A fetch that stops in the middle for as long as the block takes."""
+    half, go_on, failure = threading.Event(), threading.Event(), []
+
+    def go():
+        with socket.create_connection((address, port), timeout=60) as s:
+            s.sendall(b"GET %d\n" % size)
+            got = 0
+            while got < size // 2:
+                got += len(s.recv(10_000))
+            half.set()
+            go_on.wait(60)
+            while chunk := s.recv(65536):
+                got += len(chunk)
+            assert got == size, (got, size)
+
+    def run():
+        try:
+            netns.inside(namespace.name, go)
+        except Exception as e:  # told to the test below
+            failure.append(e)
+            half.set()
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert half.wait(60), "the first half did not come"
+        if failure:
+            raise failure[0]
+        yield
+    finally:
+        go_on.set()
+        thread.join()
+    if failure:
+        raise failure[0]
 
 
 def announce(events):
