@@ -98,10 +98,7 @@ class Commands(unittest.TestCase):
         run.settled().ready()
         self.fetch()
         self.assertEqual(self.generations(run)[("dispatcher", None)], 2)
-        gap = run.metric("shardcap_capture_gap_seconds")
-        self.assertGreater(gap, 0)  # from the last moment that the old one vouched for until the new one captures
-        self.assertLess(gap, 60)
-        self.assertIn('shardcap_capture_gap_received_packets_total{interface="veth0"}', run.metrics())
+        self.assertEqual(run.metric("shardcap_capture_gap_seconds"), 0)  # handed over
         self.assertEqual(run.stop(), 0, run.log)
         self.assertEqual(run.summary()["drops"], {}, run.log)
         self.assertEqual(len(run.files()), 2)

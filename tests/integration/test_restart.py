@@ -92,6 +92,11 @@ class Live(unittest.TestCase):
         self.fetch()
         self.run_.until(lambda: self.run_.metric("shardcap_packets_delivered_total") >= 8, "packets are delivered")
         self.kill("shardcap-dispatcher")
+        self.run_.ready()
+        # From the last moment that the old one vouched for until the new one captures.
+        self.run_.until(lambda: self.run_.metric("shardcap_capture_gap_seconds") > 0, "the gap is told")
+        self.assertLess(self.run_.metric("shardcap_capture_gap_seconds"), 60)
+        self.assertIn('shardcap_capture_gap_received_packets_total{interface="veth0"}', self.run_.metrics())
         for _ in range(5):
             self.fetch()
         summary = self.finish(6)
