@@ -17,9 +17,9 @@
 #define GENERATIONS_LOOKED_AT 4096u /* of one key that wait for names: bounds a slice, far above what 5 s bring */
 #define NEWS_MAX 65536u
 #define HELD_GAP_NS (50 * NS_PER_MS)
-#define SETTLE_GAP_NS (5 * NS_PER_MS) /* answers wait for packets, or for word that there are none */
-#define PAUSE_MIN_NS NS_PER_MS        /* what is due may still have to wait for its turn (KERNEL_ASKS_PER_SECOND) */
-#define VERDICT_NS NS_PER_SEC         /* how long the hub may take at the end */
+#define SETTLE_GAP_NS (20 * NS_PER_MS) /* answers wait for packets, or for word that there are none */
+#define PAUSE_MIN_NS NS_PER_MS         /* what is due may still have to wait for its turn (KERNEL_ASKS_PER_SECOND) */
+#define VERDICT_NS NS_PER_SEC          /* how long the hub may take at the end */
 
 /* Waits between the questions for one flow; the last one repeats. */
 static const int64_t gaps_ns[] = {0, 10 * NS_PER_MS, 100 * NS_PER_MS, 400 * NS_PER_MS, NS_PER_SEC};

@@ -26,7 +26,7 @@
 #include "shared/version.h"
 
 #define SPIN_NS (60 * INT64_C(1000))
-#define NAP_NS (20 * NS_PER_MS) /* packets, events and files end it; TICKs wait for its end */
+#define NAP_NS (50 * NS_PER_MS) /* packets, events and files end it; TICKs wait for its end */
 #define LONG_NAP_NS (100 * NS_PER_MS)
 #define QUIET_NS NS_PER_SEC          /* without packets for so long, naps are long; the doorbell ends them */
 #define TURNS_PER_LOOK 8             /* busy turns between two looks at sockets */

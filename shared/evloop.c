@@ -44,9 +44,8 @@ struct evloop *evloop_new(void)
     struct event_config *config = event_config_new();
     if (!l || !config)
         goto out;
-    /* Precise: the default timer has a grain of milliseconds, which a 5 ms sleep would feel. */
-    if (event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) != 0 ||
-        event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) != 0)
+    /* Timers have a grain of milliseconds: precise ones would cost a system call in each turn. */
+    if (event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) != 0)
         goto out;
     l->base = event_base_new_with_config(config);
     if (!l->base)

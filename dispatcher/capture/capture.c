@@ -16,7 +16,6 @@
 #include "dispatcher/capture/filter.h"
 #include "shared/frame.h"
 
-#define TIMEOUT_MS 10
 #define FILE_BUFFER ((size_t)256 * 1024)
 
 struct capture {
@@ -124,7 +123,7 @@ static int set_up(struct capture *c, uint32_t snaplen, uint64_t buffer_bytes, ch
 {
     int buffer = buffer_bytes > INT32_MAX ? INT32_MAX : (int)buffer_bytes;
     if (pcap_set_snaplen(c->pcap, (int)snaplen) != 0 || pcap_set_promisc(c->pcap, 0) != 0 ||
-        pcap_set_timeout(c->pcap, TIMEOUT_MS) != 0 || pcap_set_immediate_mode(c->pcap, 0) != 0 ||
+        pcap_set_timeout(c->pcap, CAPTURE_TIMEOUT_MS) != 0 || pcap_set_immediate_mode(c->pcap, 0) != 0 ||
         pcap_set_buffer_size(c->pcap, buffer) != 0) {
         say(error, "libpcap refuses a setting", pcap_geterr(c->pcap));
         return SC_ESYS;

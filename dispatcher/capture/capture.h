@@ -22,6 +22,11 @@ typedef void capture_cb(void *ctx, const struct captured *p);
 
 #define CAPTURE_ERROR 512 /* bytes of an error text: one line, already safe to print */
 
+/* The kernel hands packets over when a block of its ring is full, or so long after the block's first packet: few wakes
+ * at any load. What it costs is time until a flow can be asked for, and what dies with a dispatcher. */
+#define CAPTURE_TIMEOUT_MS 50
+#define CAPTURE_DELAY_NS (2 * CAPTURE_TIMEOUT_MS * NS_PER_MS) /* a packet reaches us at most so long after its time */
+
 /* Opens an interface: not promiscuous, ring of buffer_bytes, nanoseconds, non-blocking. Until capture_filter succeeds
  * nothing must be read: snaplen works only through the filter. SC_OK, or with a text in error:
  *   SC_EPERM (CAP_NET_RAW is missing), SC_ENOENT (no such interface), SC_EAGAIN (it is down; comes by itself),

@@ -24,7 +24,7 @@
 
 #define TICK_NS (50 * NS_PER_MS)  /* housekeeping: TICKs, idle interfaces, changes */
 #define RETRY_NS NS_PER_SEC       /* statistics, and interfaces that could not be opened */
-#define DRAIN_NS (20 * NS_PER_MS) /* two read timeouts: what was captured before the end has arrived by then */
+#define DRAIN_NS CAPTURE_DELAY_NS /* what was captured before the end has arrived by then */
 #define DRAIN_MAX_NS (500 * NS_PER_MS)
 #define HANDED_MAX_NS (2 * NS_PER_SEC)    /* for the last packets before a hand-over */
 #define HANDED_QUIET_NS (300 * NS_PER_MS) /* none for so long: libpcap has counted one that it left out itself */
@@ -291,7 +291,8 @@ static void turn(struct live *l, int64_t limit_ns)
         left = limit_ns;
     evloop_turn(l->loop, left > 0 ? left : 0);
     atomic_fetch_add_explicit(&l->s.page->heartbeat, 1, memory_order_relaxed);
-    if (mono_now(l).ns >= l->next_tick.ns)
+    /* Packets come about as often as TICKs: what woke us for them need not wake us again. */
+    if (mono_now(l).ns >= l->next_tick.ns - TICK_NS / 4)
         housekeep(l);
 }
 

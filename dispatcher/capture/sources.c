@@ -18,7 +18,6 @@
 
 #define BURST 4096 /* packets per dispatch: signals, timers and the other interfaces get their turn */
 #define BUFFER_MIN ((uint64_t)1000000)
-#define CAPTURE_DELAY_NS (2 * 10 * NS_PER_MS) /* a packet reaches us at most two read timeouts after its time */
 #define HOSTS_MAX 256
 #define FILTER_TEXT ((size_t)256 * 1024)
 #define SHARED_SLOT_NAME "(others)"

@@ -14,8 +14,8 @@
 #include "shared/evloop.h"
 #include "shared/log.h"
 
-#define TURN_NS (10 * NS_PER_MS) /* how late an order may be heard */
-#define TICK_NS (50 * NS_PER_MS)
+#define TICK_NS (50 * NS_PER_MS) /* housekeeping; also how late an order may be heard */
+#define DRAIN_TURN_NS (10 * NS_PER_MS)
 #define DRAIN_MAX_NS NS_PER_SEC
 #define END_PATIENCE_NS (5 * NS_PER_SEC)
 
@@ -118,8 +118,8 @@ static void drain(struct worker *me)
     struct workers *w = me->all;
     struct mono start = now(w);
     unsigned missing;
-    while (now(w).ns < start.ns + TICK_NS)
-        evloop_turn(me->loop, TURN_NS);
+    while (now(w).ns < start.ns + CAPTURE_DELAY_NS)
+        evloop_turn(me->loop, DRAIN_TURN_NS);
     while (sources_read_all(me->sources) > 0 && now(w).ns < start.ns + DRAIN_MAX_NS)
         ;
     sources_stats(me->sources);
@@ -138,8 +138,8 @@ static void *work(void *ctx)
     while (!atomic_load(&w->stop)) {
         look_for_orders(me);
         int64_t left = me->next_tick.ns - now(w).ns;
-        evloop_turn(me->loop, left < 0 ? 0 : left < TURN_NS ? left : TURN_NS);
-        if (now(w).ns >= me->next_tick.ns)
+        evloop_turn(me->loop, left < 0 ? 0 : left);
+        if (now(w).ns >= me->next_tick.ns - TICK_NS / 4) /* see live.c */
             housekeep(me);
     }
     if (atomic_load(&w->drain))

@@ -39,7 +39,7 @@ static double small_share(struct pace *p, unsigned pps)
     return small / 900.0;
 }
 
-#define HALF (PACE_BYTES_PER_S / PACE_PACKET_BYTES / 2)
+static const unsigned half = PACE_BYTES_PER_S / PACE_PACKET_BYTES / 2; /* packets a second */
 
 static void test_a_quiet_shard_compresses_small(void **state)
 {
@@ -47,17 +47,17 @@ static void test_a_quiet_shard_compresses_small(void **state)
     (void)state;
     assert_true(small_share(&p, 1000) == 1);
     p = fresh(1);
-    assert_true(small_share(&p, HALF - 50) == 1);
+    assert_true(small_share(&p, half - 50) == 1);
 }
 
 static void test_load_takes_the_allowance_away(void **state)
 {
     double before = 1;
     (void)state;
-    for (unsigned pps = HALF * 5 / 4; pps < 2 * HALF; pps += HALF / 4) {
+    for (unsigned pps = half * 5 / 4; pps < 2 * half; pps += half / 4) {
         struct pace p = fresh(1);
         double share = small_share(&p, pps);
-        double left = (2.0 * HALF - pps) / pps;
+        double left = (2.0 * half - pps) / pps;
         assert_true(share < before && share > left - 0.02 && share < left + 0.02);
         before = share;
     }
@@ -69,9 +69,9 @@ static void test_shards_share_it(void **state)
 {
     struct pace p = fresh(4);
     (void)state;
-    assert_true(small_share(&p, HALF / 4 - 20) == 1);
+    assert_true(small_share(&p, half / 4 - 20) == 1);
     p = fresh(4);
-    assert_true(small_share(&p, HALF / 2 + 20) == 0);
+    assert_true(small_share(&p, half / 2 + 20) == 0);
 }
 
 /* What was sent at full speed is not compressed slowly right afterwards. */
