@@ -98,6 +98,12 @@ static inline unsigned config_dispatchers(const struct config *c)
     return c->dispatchers > 1 && c->dispatchers <= DISPATCHERS_MAX && !config_reads_files(c) ? c->dispatchers : 1;
 }
 
+/* Of all rings of one shard: each thread of -dispatchers has its own. */
+static inline uint64_t config_ring_bytes(const struct config *c)
+{
+    return c->ringsize * config_dispatchers(c);
+}
+
 /* All zero but magic, layout and bytes. */
 void config_init(struct config *c);
 

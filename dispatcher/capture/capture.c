@@ -15,6 +15,7 @@
 
 #include "dispatcher/capture/filter.h"
 #include "shared/frame.h"
+#include "shared/pcaptime.h"
 
 #define FILE_BUFFER ((size_t)256 * 1024)
 
@@ -286,24 +287,11 @@ bool capture_matches(const struct capture *c, const struct captured *p)
 
 /* ---- packets ---- */
 
-/* libpcap reads the unsigned 32-bit seconds of a classic savefile as signed: beyond 2038 they come out negative. A
- * pcapng file can claim any 64-bit time; out of range it sticks to the end of ours, far from overflow. A fraction that
- * is none (2^31 and more) counts as 0. */
-static int64_t nanoseconds(const struct capture *c, const struct timeval *tv)
-{
-    const int64_t max_s = INT64_C(9000000000);
-    int64_t s = tv->tv_sec, fraction = tv->tv_usec > 0 ? tv->tv_usec : 0;
-    if (s < 0 && s >= INT32_MIN)
-        s += INT64_C(1) << 32;
-    else if (s < 0 || s > max_s)
-        s = max_s;
-    return s * NS_PER_SEC + fraction * (c->micro ? 1000 : 1);
-}
-
 static void on_packet(u_char *user, const struct pcap_pkthdr *h, const u_char *bytes)
 {
     const struct capture *c = (const struct capture *)(const void *)user;
-    struct captured p = {.bytes = bytes, .caplen = h->caplen, .wire_len = h->len, .ts.ns = nanoseconds(c, &h->ts)};
+    struct captured p = {
+        .bytes = bytes, .caplen = h->caplen, .wire_len = h->len, .ts = pcaptime_wall(&h->ts, c->micro ? 1000 : 1)};
     c->cb(c->cb_ctx, &p);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Every request begins with "uuid.open ", so that the hub takes each of its lines for an event and answers each,
- * whatever they hold. Failure policy: what cannot be sent stops the rest. */
+ * Every request begins with the topic of an event, so that the hub takes each of its lines for an event and answers
+ * each, whatever they hold. Failure policy: what cannot be sent stops the rest. */
 #include "dispatcher/ctl/batch.h"
 
 #include <stdlib.h>
@@ -53,6 +53,13 @@ static void wait_turn(struct batch *b)
     }
 }
 
+static bool has_topic(const char *line, size_t len)
+{
+    static const char closing[] = "uuid.close ";
+    return (len >= PREFIX_LEN && memcmp(line, prefix, PREFIX_LEN) == 0) ||
+           (len >= sizeof closing - 1 && memcmp(line, closing, sizeof closing - 1) == 0);
+}
+
 static void on_line(void *ctx, const char *line, size_t len)
 {
     struct batch *b = ctx;
@@ -64,7 +71,7 @@ static void on_line(void *ctx, const char *line, size_t len)
     wait_turn(b);
     if (PREFIX_LEN + len + 1 > REQUEST_MAX - b->len)
         flush(b);
-    if (b->len == 0 && (len < PREFIX_LEN || memcmp(line, prefix, PREFIX_LEN) != 0))
+    if (b->len == 0 && !has_topic(line, len))
         append(b, prefix, PREFIX_LEN);
     append(b, line, len);
     append(b, "\n", 1);

@@ -13,6 +13,7 @@
 
 #include "dispatcher/ctl/gzfile.h"
 #include "shared/frame.h"
+#include "shared/pcaptime.h"
 
 struct capfile {
     pcap_t *pcap;
@@ -98,7 +99,7 @@ int capfile_next(struct capfile *s, struct capfile_packet *out, char error[CAPFI
     }
     uint32_t caplen = head->caplen < head->len ? head->caplen : head->len;
     *out = (struct capfile_packet){
-        .ts = {(int64_t)head->ts.tv_sec * NS_PER_SEC + head->ts.tv_usec}, /* nanoseconds, as asked for */
+        .ts = pcaptime_wall(&head->ts, 1), /* nanoseconds, as asked for */
         .caplen = caplen < FRAME_MAX_CAPLEN ? caplen : FRAME_MAX_CAPLEN,
         .wire_len = head->len,
         .bytes = bytes,

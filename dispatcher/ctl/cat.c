@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dispatcher/ctl/capfile.h"
@@ -106,6 +107,13 @@ static void close_source(struct source *s)
     s->file = NULL;
 }
 
+/* A pipe, "-" among them, gives its bytes once. */
+static bool can_be_opened_again(const char *path)
+{
+    struct stat st;
+    return strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 /* Looks at a file: its link type, and its first packet. False if it cannot be part of it. */
 static bool look(struct merge *m, const char *path)
 {
@@ -127,7 +135,7 @@ static bool look(struct merge *m, const char *path)
         return true; /* it holds no packet */
     s.first = s.packet.ts;
     m->sources[m->count] = s;
-    if (strcmp(path, "-") != 0) /* which cannot be opened again: its turn begins now */
+    if (can_be_opened_again(path)) /* else its turn begins now */
         close_source(&m->sources[m->count]);
     m->count++;
     return true;
@@ -232,7 +240,7 @@ static int cat(const struct args *a)
     free(m.sources);
     free(m.heap);
     named_free(&files);
-    return good && !m.failed ? EXIT_DONE : EXIT_FAILED;
+    return good && !m.failed && !files.in_part ? EXIT_DONE : EXIT_FAILED;
 }
 
 static const struct args_option options[] = {

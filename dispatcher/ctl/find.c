@@ -158,11 +158,12 @@ static int find(const struct args *a)
         return EXIT_USAGE;
     f.port = (uint16_t)port;
     const char *datadir = tree_datadir(a->count ? a->operand[0] : NULL);
-    if (tree_walk(datadir, take, &f) != SC_OK) {
+    int rc = tree_walk(datadir, take, &f);
+    if (rc == SC_ESYS) {
         (void)fprintf(stderr, "shardcapctl: cannot read %s: %s\n", datadir, strerror(errno));
         return EXIT_FAILED;
     }
-    return f.found > 0 && !f.failed && fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+    return f.found > 0 && !f.failed && rc == SC_OK && fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
 static const struct args_option options[] = {
@@ -181,7 +182,7 @@ const struct command find_command = {
     .most = 1,
     .summary = "paths of the files below DIR (default: DATADIR in the environment, else .) that match all\n"
                "that is asked for",
-    .status = "0 found; 1 none, or a file could not be read",
+    .status = "0 found; 1 none, or a file or directory could not be read",
     .options = options,
     .run = find,
 };

@@ -63,10 +63,12 @@ static int find_uuids(struct search *s, const char *datadir)
         if (i == 0 || strcmp(s->words[i].uuid, s->words[different - 1].uuid) != 0)
             s->words[different++] = s->words[i];
     s->count = different;
-    if (tree_walk(datadir, take, s) != SC_OK) {
+    int rc = tree_walk(datadir, take, s);
+    if (rc == SC_ESYS) {
         (void)fprintf(stderr, "shardcapctl: cannot read %s: %s\n", datadir, strerror(errno));
         return SC_ESYS;
     }
+    s->named->in_part = rc == SC_EPERM;
     for (size_t i = 0; i < s->count && s->rc == SC_OK; i++) {
         if (s->words[i].found)
             continue;

@@ -3,6 +3,7 @@
 #ifndef CTL_NAMED_H
 #define CTL_NAMED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "shared/err.h"
@@ -10,6 +11,7 @@
 struct named {
     char **paths; /* count of them */
     size_t count;
+    bool in_part; /* something below datadir could not be read, which was told: there may be more files */
 };
 
 /* Each word is a path if something is there, else a UUID: all files of it below datadir. First come the paths as they

@@ -2,6 +2,7 @@
  * Failure policy: as inject; a line that is neither of a record nor an event is told and skipped, status 1. */
 #include "dispatcher/ctl/replay.h"
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -33,11 +34,14 @@ static void wait_for(struct replay *r, struct wall time)
         r->first = time;
         r->start = clock->mono(clock->ctx);
     }
-    int64_t due = r->start.ns + (time.ns - r->first.ns);
+    int64_t age, due;
+    if (time.ns <= r->first.ns)
+        return;
+    if (__builtin_sub_overflow(time.ns, r->first.ns, &age) || __builtin_add_overflow(r->start.ns, age, &due))
+        due = INT64_MAX;
     struct timespec t = {.tv_sec = due / NS_PER_SEC, .tv_nsec = due % NS_PER_SEC};
-    if (time.ns > r->first.ns)
-        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) != 0)
-            ;
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+        ;
 }
 
 /* The event of a line: of a record, or itself. *skip_r: it is a message that is no UUID event. */

@@ -3,8 +3,12 @@
  * the one that is being restarted. */
 #include "dispatcher/ctl/restart.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "dispatcher/ctl/client.h"
 #include "dispatcher/ctl/status.h"
@@ -82,7 +86,22 @@ static void pause_briefly(void)
     (void)nanosleep(&t, NULL);
 }
 
-/* word NULL: until nobody answers any more. */
+/* The supervisor holds the lock of its run directory to its last moment. A hub that does not answer says nothing: it
+ * may stand still, or be restarted, while shardcap publishes its flows. */
+static bool is_gone(const char *given)
+{
+    char rundir[BUS_PATH], path[BUS_PATH];
+    if (client_rundir(given, rundir) != SC_OK || bus_path(path, rundir, "lock") != SC_OK)
+        return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT;
+    bool gone = flock(fd, LOCK_SH | LOCK_NB) == 0;
+    (void)close(fd);
+    return gone;
+}
+
+/* word NULL: until shardcap is gone. */
 static int wait_until_done(const struct args *a, const struct question *before, const char *word, uint64_t within)
 {
     const struct clock *clock = clock_system();
@@ -92,9 +111,9 @@ static int wait_until_done(const struct args *a, const struct question *before, 
         end = 0; /* cannot be: it was looked at */
     while (clock->mono(clock->ctx).ns < end) {
         struct question q = {0};
-        bool there = ask(a->rundir, "status", &q);
-        bool done =
-            word ? there && jsontext_open(&now, q.answer, q.len) == SC_OK && restart_is_done(then, now, word) : !there;
+        bool done = word ? ask(a->rundir, "status", &q) && jsontext_open(&now, q.answer, q.len) == SC_OK &&
+                               restart_is_done(then, now, word)
+                         : is_gone(a->rundir);
         if (done && word)
             print_new(a, now, word);
         bus_free(q.answer);

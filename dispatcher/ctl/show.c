@@ -205,7 +205,7 @@ static int show(const struct args *a)
     bool good = named_find(&files, a->operand, 1, tree_datadir(args_get(a, "datadir"))) == SC_OK;
     if (picture && !s.plot)
         good = complain("out of memory");
-    bool whole = true;
+    bool whole = !files.in_part;
     for (size_t i = 0; good && i < files.count; i++)
         whole = read_file(&s, files.paths[i]) && whole;
     if (good && s.stat.packets == 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Failure policy: a directory that vanishes or cannot be read while we walk is passed over: an uploader may be at work.
- * Symbolic links are not followed. */
+ * Failure policy: what vanishes while we walk is passed over: an uploader may be at work. A directory that is there but
+ * cannot be read is told and the walk goes on. Symbolic links are not followed. */
 #include "dispatcher/ctl/tree.h"
 
 #include <dirent.h>
@@ -15,8 +15,17 @@
 struct walk {
     bool (*take)(void *ctx, const struct tree_file *f);
     void *ctx;
+    bool in_part;
     struct tree_file file; /* of the moment */
 };
+
+static void note_unreadable(struct walk *w)
+{
+    if (errno == ENOENT || errno == ENOTDIR)
+        return;
+    (void)fprintf(stderr, "shardcapctl: cannot read %s: %s\n", w->file.path, strerror(errno));
+    w->in_part = true;
+}
 
 static bool ends_with(const char *name, size_t n, const char *suffix, size_t *stem_r)
 {
@@ -52,7 +61,13 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 static bool take_file(struct walk *w, const char *name)
 {
     struct stat st;
-    if (!tree_uuid(name, w->file.uuid) || lstat(w->file.path, &st) < 0 || !S_ISREG(st.st_mode))
+    if (!tree_uuid(name, w->file.uuid))
+        return true;
+    if (lstat(w->file.path, &st) < 0) {
+        note_unreadable(w);
+        return true;
+    }
+    if (!S_ISREG(st.st_mode))
         return true;
     w->file.changed = (struct wall){(int64_t)st.st_mtim.tv_sec * NS_PER_SEC + st.st_mtim.tv_nsec};
     return w->take(w->ctx, &w->file);
@@ -71,7 +86,13 @@ static bool take_entry(struct walk *w, const char *name, int level)
     struct stat st;
     if (level == LEVELS)
         return take_file(w, name);
-    if (!is_part_of_date(name, level) || lstat(w->file.path, &st) < 0 || !S_ISDIR(st.st_mode))
+    if (!is_part_of_date(name, level))
+        return true;
+    if (lstat(w->file.path, &st) < 0) {
+        note_unreadable(w);
+        return true;
+    }
+    if (!S_ISDIR(st.st_mode))
         return true;
     uint32_t before = w->file.yyyymmdd;
     w->file.yyyymmdd = before * 100 + (uint32_t)strtoul(name, NULL, 10);
@@ -88,6 +109,8 @@ static bool take_directory(struct walk *w, int level)
     size_t len = strlen(w->file.path);
     int n = scandir(w->file.path, &names, NULL, by_name);
     bool more = true;
+    if (n < 0)
+        note_unreadable(w);
     for (int i = 0; i < n; i++) {
         int m = snprintf(w->file.path + len, sizeof w->file.path - len, "/%s", names[i]->d_name);
         if (more && m > 0 && (size_t)m < sizeof w->file.path - len)
@@ -117,8 +140,9 @@ int tree_walk(const char *datadir, bool (*take)(void *ctx, const struct tree_fil
     w->ctx = ctx;
     (void)snprintf(w->file.path, sizeof w->file.path, "%.*s", (int)len, datadir);
     (void)take_directory(w, 0);
+    int rc = w->in_part ? SC_EPERM : SC_OK;
     free(w);
-    return SC_OK;
+    return rc;
 }
 
 const char *tree_datadir(const char *given)

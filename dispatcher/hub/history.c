@@ -35,8 +35,8 @@ void history_read(struct history_sample *out, const struct pages *pages, struct 
                                    .flows_unnamed = t.flows_unnamed};
     for (unsigned i = 0; i < pages->config->shards; i++) {
         const struct shard_counters *c = &pages->shard[i]->c;
-        out->ring_permille = larger(
-            out->ring_permille, permille(counter_get(&pages->dispatcher->ring_backlog[i]), pages->config->ringsize));
+        out->ring_permille = larger(out->ring_permille, permille(counter_get(&pages->dispatcher->ring_backlog[i]),
+                                                                 config_ring_bytes(pages->config)));
         for (int source = 0; source < NAME_SOURCE_COUNT; source++)
             add_waits(&c->uuid_delay[source], &out->uuids, &out->uuid_ns);
         add_waits(&c->file_delay, &out->closed, &out->closed_ns);

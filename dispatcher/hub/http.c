@@ -6,7 +6,7 @@
  * it. When all places are taken, the oldest makes room for the new one: a scraper is served in a millisecond, so the
  * oldest is one that stalls.
  * Failure policy: whatever a client does costs it its own connection. Without fds to accept with, the oldest
- * connection is cut and accepting pauses for 100 ms. */
+ * connection is cut if it is a second old, and accepting pauses for 100 ms. */
 #include "dispatcher/hub/http.h"
 
 #include <errno.h>
@@ -23,6 +23,7 @@
 #include "shared/log.h"
 
 #define PAUSE_NS (100 * NS_PER_MS)
+#define STALLS_NS NS_PER_SEC /* whoever is there for longer is in no hurry */
 
 /* What evhttp knows by name, so that the answer can be 405; it answers 501 to the rest by itself. */
 #define METHODS                                                                                                        \
@@ -33,7 +34,8 @@
 struct place {
     struct bufferevent *bev; /* with a reference of ours; NULL = free */
     struct evsource *deadline;
-    uint64_t age; /* order of accepts */
+    uint64_t number; /* order of accepts */
+    struct mono since;
 };
 
 struct http {
@@ -47,6 +49,8 @@ struct http {
     struct log_limit limit;
     struct place place[HTTP_CONNECTIONS];
 };
+
+static struct http *the_server; /* for on_accept_error, which cannot be told */
 
 /* ---- places ---- */
 
@@ -91,20 +95,31 @@ static void on_resume(void *ctx)
         evloop_timer_set(h->resume, PAUSE_NS);
 }
 
-/* A free place, or that of the oldest connection. A bufferevent that neither reads nor writes is one that evhttp is
- * done with: it tells only of those that came as far as a request. */
-static struct place *make_room(struct http *h)
+/* Finds a free place (*empty, NULL if there is none) and the oldest connection (returned, NULL if there is none). A
+ * bufferevent that neither reads nor writes is one that evhttp is done with: it tells only of those that came as far
+ * as a request. */
+static struct place *look_over(struct http *h, struct place **empty)
 {
     struct place *oldest = NULL;
+    *empty = NULL;
     for (int i = 0; i < HTTP_CONNECTIONS; i++) {
         struct place *p = &h->place[i];
         if (p->bev && bufferevent_get_enabled(p->bev) == 0)
             release(p);
         if (!p->bev)
-            return p;
-        if (!oldest || p->age < oldest->age)
+            *empty = p;
+        else if (!oldest || p->number < oldest->number)
             oldest = p;
     }
+    return oldest;
+}
+
+/* A free place, or that of the oldest connection. */
+static struct place *make_room(struct http *h)
+{
+    struct place *empty, *oldest = look_over(h, &empty);
+    if (empty)
+        return empty;
     cut(oldest);
     pause_accepting(h, 0); /* the listener would empty the whole queue before the loop gets to the one that is cut */
     return oldest;
@@ -119,20 +134,28 @@ static struct bufferevent *on_accepted(struct event_base *base, void *ctx)
     if (!p->bev)
         return NULL; /* evhttp makes one, or fails likewise and closes */
     bufferevent_incref(p->bev);
-    p->age = ++h->accepted;
+    p->number = ++h->accepted;
+    p->since = h->clock->mono(h->clock->ctx);
     evloop_timer_set(p->deadline, HTTP_DEADLINE_NS);
     return p->bev;
 }
 
+/* ctx is evhttp's own: libevent hands to this call what the listener's owner gave for accepting. Linux looks for a free
+ * fd before it looks for a connection: this may be the end of the queue, right after a connection has got the last fd.
+ */
 static void on_accept_error(struct evconnlistener *listener, void *ctx)
 {
-    struct http *h = ctx;
+    struct http *h = the_server;
     const char *why = strerror(errno);
+    struct place *empty, *oldest = look_over(h, &empty);
+    struct mono now = h->clock->mono(h->clock->ctx);
     unsigned long suppressed;
     (void)listener;
-    if (log_allow(&h->limit, h->clock->mono(h->clock->ctx), &suppressed))
+    (void)ctx;
+    if (log_allow(&h->limit, now, &suppressed))
         log_warn("cannot accept an HTTP connection error=%s suppressed=%lu", why, suppressed);
-    (void)make_room(h); /* gives one fd back if all are in use */
+    if (oldest && now.ns - oldest->since.ns >= STALLS_NS)
+        cut(oldest); /* gives one fd back */
     pause_accepting(h, PAUSE_NS);
 }
 
@@ -203,6 +226,7 @@ static bool serve(struct http *h, struct evloop *loop, int listen_fd)
     if (!bound)
         return false;
     h->listener = evhttp_bound_socket_get_listener(bound);
+    the_server = h;
     evconnlistener_set_error_cb(h->listener, on_accept_error);
     return true;
 }
@@ -226,6 +250,8 @@ void http_free(struct http *h)
 {
     if (!h)
         return;
+    if (the_server == h)
+        the_server = NULL;
     if (h->server)
         evhttp_free(h->server); /* and the connections, the listener and its socket */
     for (int i = 0; i < HTTP_CONNECTIONS && h->place[i].deadline; i++) {

@@ -87,7 +87,7 @@ static void drops_and_rings(const struct pages *p, const struct totals *t, struc
         (void)snprintf(label, sizeof label, "shard=\"%u\",kind=\"used\"", i);
         metric_sample(out, "shardcap_ring_bytes", label, counter_get(&p->dispatcher->ring_backlog[i]));
         (void)snprintf(label, sizeof label, "shard=\"%u\",kind=\"size\"", i);
-        metric_sample(out, "shardcap_ring_bytes", label, p->config->ringsize * config_dispatchers(p->config));
+        metric_sample(out, "shardcap_ring_bytes", label, config_ring_bytes(p->config));
     }
 }
 

@@ -87,7 +87,7 @@ static void processes(const struct pages *p, struct text *out)
         (void)snprintf(name, sizeof name, "shard %u", i);
         (void)snprintf(labels, sizeof labels, "process=\"shard\",shard=\"%u\"", i);
         card(name, labels, &s->up_shard[i], &s->restarts_shard[i], out);
-        bar("ring", counter_get(&p->dispatcher->ring_backlog[i]), p->config->ringsize, out);
+        bar("ring", counter_get(&p->dispatcher->ring_backlog[i]), config_ring_bytes(p->config), out);
         bar("memory", counter_get(&c->budget_used), counter_get(&c->budget_limit), out);
         text_printf(out, "</div>");
     }

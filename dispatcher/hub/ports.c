@@ -19,6 +19,9 @@
 #include "shared/proto.h"
 
 #define MESSAGES_PER_TURN 64
+#define BYTES_PER_TURN                                                                                                 \
+    ((size_t)256 * 1024) /* a message may have 16 MiB: the one that passes this is the turn's last                     \
+                          */
 
 /* A socket that takes messages in. */
 struct door {
@@ -85,8 +88,8 @@ static void on_message(void *ctx)
     struct door *d = ctx;
     struct ports *p = d->ports;
     void *bytes;
-    size_t len;
-    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+    size_t len, taken = 0;
+    for (int i = 0; i < MESSAGES_PER_TURN && taken < BYTES_PER_TURN; i++, taken += len) {
         int rc = bus_recv(d->bus, &bytes, &len);
         if (rc != SC_OK) {
             if (rc != SC_EAGAIN)

@@ -13,6 +13,7 @@
 
 #define TURN_BYTES ((size_t)256 * 1024) /* to one client in one turn */
 #define AGAIN_NS (5 * NS_PER_MS)        /* for those whose connection is full */
+#define PAUSE_NS (100 * NS_PER_MS)      /* of accepting, without fds to accept with */
 
 struct client {
     struct serve *serve;
@@ -26,7 +27,8 @@ struct serve {
     struct hub_page *counters;
     struct evloop *loop;
     int listener;
-    struct evsource *on_listener, *timer;
+    struct evsource *on_listener, *timer; /* on_listener NULL: accepting pauses */
+    struct evsource *resume;
     bool armed;
     uint64_t head; /* bytes told so far; the last SERVE_ROOM of them are in room */
     char *room;
@@ -110,6 +112,23 @@ static struct client *free_client(struct serve *s)
     return NULL;
 }
 
+static void pause_accepting(struct serve *s)
+{
+    evsource_remove(s->on_listener);
+    s->on_listener = NULL;
+    evloop_timer_set(s->resume, PAUSE_NS);
+}
+
+static void on_connection(void *ctx);
+
+static void on_resume(void *ctx)
+{
+    struct serve *s = ctx;
+    s->on_listener = evloop_on_readable(s->loop, s->listener, on_connection, s);
+    if (!s->on_listener)
+        evloop_timer_set(s->resume, PAUSE_NS);
+}
+
 static void on_connection(void *ctx)
 {
     struct serve *s = ctx;
@@ -117,8 +136,11 @@ static void on_connection(void *ctx)
     socklen_t len = sizeof who;
     unsigned long suppressed;
     int fd = accept4(s->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0)
-        return; /* gone again, or no fds left: it stays in the queue */
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            pause_accepting(s); /* it stays in the queue, and readable */
+        return;
+    }
     struct client *c = free_client(s);
     struct evsource *readable = c ? evloop_on_readable(s->loop, fd, on_client, c) : NULL;
     bool log = log_allow(&s->limit, s->clock->mono(s->clock->ctx), &suppressed);
@@ -150,8 +172,9 @@ struct serve *serve_new(struct evloop *loop, const struct clock *clock, int list
         s->client[i] = (struct client){.serve = s, .fd = -1};
     s->room = malloc(SERVE_ROOM);
     s->timer = evloop_timer(loop, on_timer, s);
+    s->resume = evloop_timer(loop, on_resume, s);
     s->on_listener = evloop_on_readable(loop, listener, on_connection, s);
-    if (!s->room || !s->timer || !s->on_listener) {
+    if (!s->room || !s->timer || !s->resume || !s->on_listener) {
         serve_free(s);
         return NULL;
     }
@@ -168,6 +191,7 @@ void serve_free(struct serve *s)
             hang_up(&s->client[i]);
     evsource_remove(s->on_listener);
     evsource_remove(s->timer);
+    evsource_remove(s->resume);
     (void)close(s->listener);
     free(s->room);
     free(s);

@@ -52,7 +52,7 @@ static void shard(const struct pages *pages, unsigned i, struct text *out)
         ",\"shard\":%u,\"flows\":%" PRIu64 ",\"unnamed\":%" PRIu64 ",\"files\":%" PRIu64 ",\"ring_used\":%" PRIu64
         ",\"ring_size\":%" PRIu64 ",\"budget_used\":%" PRIu64 ",\"budget_limit\":%" PRIu64 "}",
         i, get(&c->flows_live), get(&c->flows_unnamed), get(&c->files), get(&pages->dispatcher->ring_backlog[i]),
-        pages->config->ringsize, get(&c->budget_used), get(&c->budget_limit));
+        config_ring_bytes(pages->config), get(&c->budget_used), get(&c->budget_limit));
 }
 
 static void processes(const struct pages *pages, struct text *out)

@@ -42,7 +42,7 @@ static void processes(const struct pages *pages, struct text *out)
                 pulses_age_ms(p, &p->shard[i]));
         text_printf(out, " %9" PRIu64 " %9" PRIu64 " %6" PRIu64 " %8" PRIu64 "\n", counter_get(&c->flows_live),
                     counter_get(&c->flows_unnamed),
-                    percent(counter_get(&pages->dispatcher->ring_backlog[i]), pages->config->ringsize),
+                    percent(counter_get(&pages->dispatcher->ring_backlog[i]), config_ring_bytes(pages->config)),
                     percent(counter_get(&c->budget_used), counter_get(&c->budget_limit)));
     }
 }

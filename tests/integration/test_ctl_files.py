@@ -5,6 +5,7 @@ import datetime
 import gzip
 import ipaddress
 import json
+import os
 import re
 import resource
 import struct
@@ -299,6 +300,20 @@ class Tree(unittest.TestCase):
         self.assertEqual((code, len(out.splitlines())), (1, 40))
         self.assertIn("zz_bad", err)
 
+    def test_a_directory_that_may_not_be_read_is_told(self):
+        """Not as root, who may read all."""
+        days = sorted({p.parent for p in self.datadir.rglob("*.pcap.gz")})
+        for path in (self.work, *self.work.rglob("*")):
+            self.addCleanup(path.chmod, path.stat().st_mode & 0o7777)
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        hidden = list(days[1].glob("*.pcap.gz"))
+        days[1].chmod(0)
+        user = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        done = subprocess.run([str(family.BIN / "shardcapctl"), "find", str(self.datadir)], capture_output=True,
+                              text=True, timeout=60, env=family.clean_env(), check=False, **user)
+        self.assertEqual((done.returncode, len(done.stdout.splitlines())), (1, 40 - len(hidden)), done.stderr)
+        self.assertIn(f"cannot read {days[1]}: Permission denied", done.stderr)
+
     def cat(self, *args):
         done = subprocess.run([str(family.BIN / "shardcapctl"), "cat", "-datadir", str(self.datadir), *map(str, args)],
                               capture_output=True, timeout=60, env=family.clean_env(), check=False)
@@ -310,6 +325,16 @@ class Tree(unittest.TestCase):
         for word in (f.uuid, path):
             self.assertEqual(self.cat(word), (0, gzip.decompress(path.read_bytes()), ""))
         self.assertEqual(self.cat(f.uuid, f.uuid, f.uuid), self.cat(f.uuid))
+
+    def test_cat_reads_a_pipe_once(self):
+        (path,) = self.datadir.rglob(f"{self.flows[7].uuid}.pcap.gz")
+        pipe = self.work / "pipe"
+        os.mkfifo(pipe)
+        self.addCleanup(pipe.unlink)
+        feeder = subprocess.Popen(["sh", "-c", 'cat "$0" >"$1"', str(path), str(pipe)])
+        self.addCleanup(feeder.kill)
+        self.assertEqual(self.cat(pipe), (0, gzip.decompress(path.read_bytes()), ""))
+        feeder.wait(timeout=60)
 
     def test_cat_merges_in_the_order_of_time(self):
         # Named from the last to the first.

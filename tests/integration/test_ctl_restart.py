@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`shardcapctl restart` and `drain` on a running family: what is replaced, what is refused, and when it is done."""
+import fcntl
 import json
+import os
+import signal
+import subprocess
 import unittest
 
 import family
@@ -75,6 +79,25 @@ class Restart(unittest.TestCase):
             code, out, err = self.ctl(*args)
             self.assertEqual((code, out), (1, ""), args)
             self.assertTrue(err)
+
+
+class Drain(unittest.TestCase):
+    def test_drain_is_done_when_shardcap_is_gone(self):
+        """The hub stands still while shardcap goes on capturing: that nobody answers does not mean that all is written."""
+        self.run_ = family.Family(self, "-interface=lo", "-uuid.source=none", "-sigtermwait=7s",
+                                  namespace=netns.Namespace(self).name).ready()
+        (hub,) = self.run_.children()["shardcap-hub"]
+        lock = os.open(self.run_.rundir / "lock", os.O_RDONLY)
+        self.addCleanup(os.close, lock)
+        child = subprocess.Popen([str(family.BIN / "shardcapctl"), "-rundir", str(self.run_.rundir), "drain", "-within=100"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=family.clean_env(), text=True)
+        self.addCleanup(child.kill)
+        self.run_.until(lambda: self.run_.said("stopping grace="), "it has begun")
+        os.kill(hub, signal.SIGSTOP)
+        out, err = child.communicate(timeout=110)
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        self.assertEqual((child.returncode, err), (0, ""), out)
+        self.run_.wait(30)
 
 
 if __name__ == "__main__":

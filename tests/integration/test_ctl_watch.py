@@ -2,6 +2,7 @@
 """`shardcapctl watch`, `record`, `replay` on a running family, across deaths of the hub."""
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -127,6 +128,19 @@ class Watch(unittest.TestCase):
         self.assertIsNone(child.poll())
         code, out, err = self.ctl("replay", "-rate=1000", "-f", path)
         self.assertEqual((code, out.count("ok ")), (0, 3), err)
+
+    def test_replay_of_times_that_lie_ages_apart_sleeps(self):
+        f = self.start()
+        path = self.work / "ages.jsonl"
+        path.write_text("".join('{"time":"%s","topic":"uuid.open","event":%s}\n' % (t, line(f"age_{i}").strip())
+                                for i, t in enumerate(("1700-01-01T00:00:00Z", "2200-01-01T00:00:00Z"))))
+        child, out = self.background("replay", "-f", str(path))
+        f.until(lambda: out.read_text().count("ok") == 1, "one is answered")
+        states = []
+        for _ in range(20):
+            time.sleep(0.02)
+            states.append(pathlib.Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()[0])
+        self.assertGreater(states.count("S"), 15, states)
 
     def test_wrong_usage(self):
         for args in (("watch", "-count=0"), ("record", "-x"), ("replay", "operand"), ("replay", "-rate=0")):

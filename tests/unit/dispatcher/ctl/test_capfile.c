@@ -151,13 +151,32 @@ static void another_link_type(void **state)
     assert_non_null(strstr(error, "IEEE802_11"));
 }
 
+/* Seconds are unsigned in a file, beyond 2038, too; a fraction that is none counts as 0. */
+static void late_times(void **state)
+{
+    (void)state;
+    char error[CAPFILE_ERROR];
+    uint8_t copy[sizeof plain];
+    struct capfile_packet p;
+    memcpy(copy, plain, sizeof copy);
+    put32(copy + 24, 0x80000005);
+    put32(copy + 28, 500000000);
+    put32(copy + 24 + 16 + FRAME, 0xffffffff);
+    put32(copy + 28 + 16 + FRAME, 0x80000000);
+    struct capfile *f = capfile_open_fd(file_of(copy, sizeof copy), "late.pcap", error);
+    assert_int_equal(capfile_next(f, &p, error), SC_OK);
+    assert_int_equal(p.ts.ns, INT64_C(0x80000005) * NS_PER_SEC + 500000000);
+    assert_int_equal(capfile_next(f, &p, error), SC_OK);
+    assert_int_equal(p.ts.ns, INT64_C(0xffffffff) * NS_PER_SEC);
+    capfile_close(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole),
-        cmocka_unit_test(cut),
-        cmocka_unit_test(damaged),
-        cmocka_unit_test(another_link_type),
+        cmocka_unit_test(whole),      cmocka_unit_test(cut),
+        cmocka_unit_test(damaged),    cmocka_unit_test(another_link_type),
+        cmocka_unit_test(late_times),
     };
     return cmocka_run_group_tests_name("ctl/capfile", tests, make_plain, NULL);
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -288,6 +289,49 @@ static void stalled_reader(void **state)
         (void)close(idle[i]);
 }
 
+/* No descriptor below this number is free. */
+static void leave_no_fds(struct rlimit *was)
+{
+    int lowest = dup(STDIN_FILENO);
+    assert_true(lowest >= 0);
+    (void)close(lowest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, was), 0);
+    struct rlimit none = {(rlim_t)lowest, was->rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+}
+
+/* Without descriptors a connection that stalls is cut for the next one; with none to cut, that waits for one. */
+static void no_descriptors(void **state)
+{
+    (void)state;
+    static const char request[] = "GET /ok HTTP/1.1\r\n\r\n";
+    struct rlimit was;
+    int stalled = dial(), next = socket(AF_INET, SOCK_STREAM, 0), last = socket(AF_INET, SOCK_STREAM, 0);
+    turn(20);
+    leave_no_fds(&was);
+    assert_int_equal(connect(next, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(send(next, request, strlen(request), MSG_NOSIGNAL), strlen(request));
+    char byte;
+    ssize_t n = -1;
+    for (int i = 0; i < TURNS_MAX && n < 0; i++) {
+        turn(1);
+        n = recv(stalled, &byte, 1, MSG_DONTWAIT);
+    }
+    assert_int_equal(n, 0);
+    for (int i = 0; i < TURNS_MAX && recv(next, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0; i++)
+        turn(1);
+    starts(read_all(next), "HTTP/1.1 200 OK\r\n");
+    turn(20);
+    (void)close(stalled); /* its number and that of `next` are free again: the limit is lowered once more */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    leave_no_fds(&was);
+    assert_int_equal(connect(last, (struct sockaddr *)&address, sizeof address), 0);
+    turn(300); /* past a pause or two */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    assert_int_equal(send(last, request, strlen(request), MSG_NOSIGNAL), strlen(request));
+    starts(read_all(last), "HTTP/1.1 200 OK\r\n");
+}
+
 static void clients_that_leave(void **state)
 {
     (void)state;
@@ -315,6 +359,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(byte_by_byte, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stalled_clients, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stalled_reader, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_descriptors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(clients_that_leave, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("hub/http", tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -190,6 +191,29 @@ static void no_more_than_its_places(void **state)
     until_clients(0);
 }
 
+/* A loop that found the listener readable turn by turn would be through at once. */
+static void without_descriptors_it_waits(void **state)
+{
+    (void)state;
+    struct rlimit was;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), lowest = dup(STDIN_FILENO);
+    (void)close(lowest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)lowest, was.rlim_max}), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    const struct clock *clock = clock_system();
+    int64_t began = clock->mono(clock->ctx).ns;
+    for (int i = 0; i < 50; i++)
+        evloop_turn(loop, 10 * NS_PER_MS);
+    assert_true(clock->mono(clock->ctx).ns - began > 200 * NS_PER_MS);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    until_clients(1);
+    tell("there\n");
+    expect(fd, "there\n", 6);
+    (void)close(fd);
+    until_clients(0);
+}
+
 int main(void)
 {
     log_init("test", -1, LOG_ERROR_LEVEL, LOG_TEXT);
@@ -198,6 +222,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_buffer_goes_round, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_does_not_read_is_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_than_its_places, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_descriptors_it_waits, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("hub/serve", tests, NULL, NULL);
 }
