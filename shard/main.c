@@ -16,6 +16,7 @@
 #include "shard/arena.h"
 #include "shard/busfeed.h"
 #include "shard/crashpoint.h"
+#include "shard/lastword.h"
 #include "shard/member.h"
 #include "shard/shard.h"
 #include "shared/evloop.h"
@@ -326,6 +327,8 @@ static int shard_main(const struct outside *outside)
         status = member_claim(outside->slot, outside->rundir, layout_of_shard(layout, sizeof(layout)), &sock);
     if (status == EXIT_DONE)
         status = member_join(&f.m, sock, outside ? outside->rundir : NULL, parent);
+    if (status == EXIT_DONE && outside)
+        lastword_keep(f.m.deps.page, f.m.self.generation);
     if (status == EXIT_DONE) {
         cpus_enter(&f.m.config->cpus);
         status = open_lookup(&f);

@@ -15,7 +15,7 @@
 #include "shared/ring.h"
 #include "shared/sli.h"
 
-#define COUNTERS_LAYOUT 5
+#define COUNTERS_LAYOUT 6
 #define SHARDS_MAX 64
 #define DISPATCHERS_MAX 8 /* threads that capture, each with a ring of its own to every shard */
 #define INTERFACES_MAX 64
@@ -145,6 +145,7 @@ struct shard_faults {
     counter suspect, suspect_fault; /* the record at which it died, and which death that was */
     counter skip, skip_all;         /* position + 1 of a record to leave out; skip_all: with all that follows */
     counter when[4];                /* last_ns of death number n at n % 4 */
+    counter own;                    /* generation of the last one that said it died of its own making (lastword.h) */
     counter refused;                /* processes in a row that could not read the layout of the arena */
 };
 

@@ -301,11 +301,20 @@ _Noreturn void log_fatal(int status, const char *fmt, ...)
     exit(status);
 }
 
+static void (*before_panic)(void);
+
 /* No exit handlers: our own tables are known to be wrong. */
 _Noreturn void log_panic(const char *fmt, ...)
 {
     EMIT(SEV_PANIC, fmt);
+    if (before_panic)
+        before_panic();
     _exit(STATUS_PANIC);
+}
+
+void log_before_panic(void (*call)(void))
+{
+    before_panic = call;
 }
 
 const char *log_quote(const void *text, size_t len, char out[LOG_QUOTED])

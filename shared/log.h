@@ -25,6 +25,9 @@ void log_warn(const char *fmt, ...) SC_PRINTF(1, 2);
 void log_error(const char *fmt, ...) SC_PRINTF(1, 2);
 _Noreturn void log_fatal(int status, const char *fmt, ...) SC_PRINTF(2, 3);
 _Noreturn void log_panic(const char *fmt, ...) SC_PRINTF(1, 2);
+
+/* Calls this once a panic has been told, before it ends the process; NULL = nothing. */
+void log_before_panic(void (*call)(void));
 bool log_debug_enabled(void);
 
 /* Writes text as it stands (whole lines, LOG_TEXT_MAX bytes of them at most), whatever the level, by the rules of a log

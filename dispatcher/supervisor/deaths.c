@@ -90,7 +90,7 @@ static void mend_page(const struct child *c)
     page->layout = COUNTERS_LAYOUT;
 }
 
-/* wait_status: 0 for an external one. */
+/* wait_status: for an external one 0, or a signal of a fault. */
 static void died(struct child *c, enum slot_death death, int wait_status, const char *how)
 {
     struct family *f = c->family;
@@ -136,15 +136,17 @@ static void died(struct child *c, enum slot_death death, int wait_status, const 
     evloop_timer_set(f->timer, 0); /* its successor need not wait for the next tick */
 }
 
-/* Only its socket is there to tell: whether it had done its work is seen by the work. */
+/* Only its socket is there to tell, and what it has said of a death of its own making: whether it had done its work is
+ * seen by the work. */
 static void external_gone(struct child *c)
 {
     const struct family *f = c->family;
+    bool own = counter_get(&f->memory->shard[c->index]->faults.own) == c->slot.generation;
     bool done = f->phase >= PHASE_DRAINING && !watch_shard_owes(f, c->index);
-    enum slot_death death = c->slot.killed && c->slot.state != SLOT_LEAVING ? DEATH_FAULT
-                            : done                                          ? DEATH_DONE
-                                                                            : DEATH_OUTSIDE;
-    died(c, death, 0, "end of its socket");
+    bool stuck = c->slot.killed && c->slot.state != SLOT_LEAVING;
+    enum slot_death death = own || stuck ? DEATH_FAULT : done ? DEATH_DONE : DEATH_OUTSIDE;
+    /* Which signal it was is nobody's business here; that it was one of those that count is. */
+    died(c, death, own ? SIGSEGV : 0, own ? "by its own fault, as it said" : "end of its socket");
 }
 
 void deaths_reap(void *ctx)

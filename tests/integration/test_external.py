@@ -28,10 +28,9 @@ def setUpModule():
 class Shard:
     """shardcap-shard as an outside supervisor starts it."""
 
-    def __init__(self, test, slot, rundir, log, wrapper=()):
-        self.process = subprocess.Popen([*wrapper, str(family.BIN / "shardcap-shard"), "-slot", str(slot), "-rundir",
-                                         str(rundir)], stdin=subprocess.DEVNULL, stderr=open(log, "ab"),
-                                        env=family.clean_env())
+    def __init__(self, test, slot, rundir, log, wrapper=(), program=family.BIN / "shardcap-shard", **env):
+        self.process = subprocess.Popen([*wrapper, str(program), "-slot", str(slot), "-rundir", str(rundir)],
+                                        stdin=subprocess.DEVNULL, stderr=open(log, "ab"), env=family.clean_env(**env))
         test.addCleanup(self._end)
 
     def _end(self):
@@ -51,9 +50,10 @@ class External(unittest.TestCase):
         self.run_.until(lambda: self.run_.said("to attach at"), "it listens")
         return self.run_
 
-    def shard(self, slot, wrapper=()):
+    def shard(self, slot, wrapper=(), **how):
         # In the same network namespace, or the kernel could not be asked for its sockets.
-        return Shard(self, slot, self.run_.rundir, self.run_.work / "shards.log", [*netns.enter(self.a.name), *wrapper])
+        return Shard(self, slot, self.run_.rundir, self.run_.work / "shards.log", [*netns.enter(self.a.name), *wrapper],
+                     **how)
 
     def both(self, **how):
         return [self.shard(slot, **how) for slot in (0, 1)]
@@ -251,6 +251,52 @@ class Leaving(External):
             self.assertEqual(shard.wait(), 0)
         self.assertEqual(len(run.files()), 4)
         self.assertEqual(self.shard(0).wait(), TAKEN)
+
+
+class Poison(External):
+    MARK = 0xDEAD0001
+    CRASHING = family.BIN.parent / "crash/bin/shardcap-shard"
+
+    def frame(self, port, number):
+        tcp = struct.pack(">HHIIBBHHH", port, 443, number, 0, 0x50, 16, 1000, 0, 0)
+        ip = b"\x45\0" + struct.pack(">HHHBBH", 40, 0, 0, 64, 6, 0) + bytes((192, 0, 2, 77, 198, 51, 100, 7))
+        return bytes.fromhex("020202020202040404040404") + b"\x08\x00" + ip + tcp
+
+    def sender(self):
+        s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        s.bind(("veth0", 0))
+        return s
+
+    def test_a_packet_that_crashes_a_shard_is_left_out(self):
+        """Its supervisor is somebody else, who starts it again and again; what it died of it says itself."""
+        if not self.CRASHING.exists():
+            raise unittest.SkipTest(f"{self.CRASHING} is not built: make crashpoints")
+        run = self.start("-uuid.source=hash", "-filter.raw=tcp")
+
+        def start(slot):
+            return self.shard(slot, program=self.CRASHING, SHARDCAP_CRASH=f"consume.record={self.MARK}:fault")
+        shards = [start(0), start(1)]
+        run.ready()
+        sender = self.b.inside(self.sender)
+        self.addCleanup(sender.close)
+        for number in range(30):
+            for port in range(10):
+                sender.send(self.frame(10000 + port, self.MARK if (port, number) == (7, 20) else number))
+        crashes = []
+
+        def left_out():
+            for slot, shard in enumerate(shards):
+                if shard.process.poll() is not None:
+                    crashes.append(shard.process.returncode)
+                    shards[slot] = start(slot)
+            return run.metric("shardcap_dropped_packets_total") == 1
+        run.until(left_out, "the packet is left out", 60)
+        self.assertEqual(crashes, [-signal.SIGILL] * 3)
+        run.ready()
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual([shard.wait() for shard in shards], [0, 0])
+        self.assertEqual(run.summary()["drops"], {"poison": 1}, run.log)
+        self.assertEqual(len(run.files()), 10)
 
 
 class Supervised(External):
