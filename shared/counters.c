@@ -58,6 +58,7 @@ static void add_shard(struct totals *out, struct shard_totals *one, const struct
     out->flows_started += counter_get(&c->flows_started);
     out->flows_saved += counter_get(&c->flows_saved);
     out->flows_live += counter_get(&c->flows_live);
+    out->flows_halfopen += counter_get(&c->flows_halfopen);
     out->flows_unnamed += counter_get(&c->flows_unnamed);
     for (int i = 0; i < NAME_SOURCE_COUNT; i++)
         out->flows_named += sli_count(&c->uuid_delay[i]);

@@ -243,9 +243,9 @@ struct dispatcher_page {
 struct history_sample {
     int64_t mono_ns;
     uint64_t delivered, saved, lost, limits, kernel_dropped, files;
-    uint64_t flows_live, flows_unnamed;         /* gauges */
-    uint64_t ring_permille, budget_permille;    /* gauges, of the fullest shard */
-    uint64_t uuids, uuid_ns, closed, closed_ns; /* flows named and their waits; files and how late they came */
+    uint64_t flows_live, flows_halfopen, flows_unnamed; /* gauges */
+    uint64_t ring_permille, budget_permille;            /* gauges, of the fullest shard */
+    uint64_t uuids, uuid_ns, closed, closed_ns;         /* flows named and their waits; files and how late they came */
 };
 /* A ring of them. Written and read by the hub alone; it is in shared memory to outlive it. */
 struct history {
@@ -299,7 +299,8 @@ struct totals {
     uint64_t drops[CAUSE_COUNT];
     uint64_t lost, limits; /* sums of drops by class; kernel drops are not in it */
     uint64_t kernel_received, kernel_dropped;
-    uint64_t flows_started, flows_saved, flows_live, flows_unnamed, files, file_bytes;
+    uint64_t flows_started, flows_saved, files, file_bytes;
+    uint64_t flows_live, flows_halfopen, flows_unnamed; /* live: all of them */
     uint64_t salvaged_files, salvaged_packets, removed_files;
     uint64_t disk_free, disk_total, disk_used; /* not sums: what the first shard says */
     uint64_t disk_paused;                      /* shards that take no new flow for want of disk */

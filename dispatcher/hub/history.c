@@ -32,6 +32,7 @@ void history_read(struct history_sample *out, const struct pages *pages, struct 
                                    .kernel_dropped = t.kernel_dropped,
                                    .files = t.files,
                                    .flows_live = t.flows_live,
+                                   .flows_halfopen = t.flows_halfopen,
                                    .flows_unnamed = t.flows_unnamed};
     for (unsigned i = 0; i < pages->config->shards; i++) {
         const struct shard_counters *c = &pages->shard[i]->c;

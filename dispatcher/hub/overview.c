@@ -177,6 +177,7 @@ static void last_hour(const struct pages *p, const struct history_sample *s, str
     const struct plot files[] = {{"files", NULL, AT(files), 0, RATE, 1, 0}};
     const struct plot flows[] = {
         {"live", "shardcap_flows{state=\"live\"}", AT(flows_live), 0, GAUGE, 1, (double)s->flows_live},
+        {"half-open", "shardcap_flows{state=\"halfopen\"}", AT(flows_halfopen), 0, GAUGE, 1, (double)s->flows_halfopen},
         {"unnamed", "shardcap_flows{state=\"unnamed\"}", AT(flows_unnamed), 0, GAUGE, 1, (double)s->flows_unnamed}};
     const struct plot room[] = {{"ring", NULL, AT(ring_permille), 0, GAUGE, 10, 0},
                                 {"memory", NULL, AT(budget_permille), 0, GAUGE, 10, 0}};
@@ -187,7 +188,7 @@ static void last_hour(const struct pages *p, const struct history_sample *s, str
     picture(h, now, "Lost packets per second", "", losses, 2, out);
     picture(h, now, "Packets left out as asked, per second", "", limits, 1, out);
     picture(h, now, "Files per second", "", files, 1, out);
-    picture(h, now, "Flows", "", flows, 2, out);
+    picture(h, now, "Flows by state", "", flows, 3, out);
     picture(h, now, "Ring and memory of the fullest shard", "%", room, 2, out);
     picture(h, now, "Latency, mean", "ms", latency, 2, out);
     text_printf(out, "</div>\n");

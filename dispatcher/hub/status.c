@@ -121,9 +121,10 @@ static void sums(const struct totals *t, struct text *out)
     text_printf(out, "},\n\"kernel\":{\"received\":%" PRIu64 ",\"dropped\":%" PRIu64 "},\n", t->kernel_received,
                 t->kernel_dropped);
     text_printf(out,
-                "\"flows\":{\"live\":%" PRIu64 ",\"unnamed\":%" PRIu64 ",\"started\":%" PRIu64 ",\"saved\":%" PRIu64
-                "},\n\"files\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\n",
-                t->flows_live, t->flows_unnamed, t->flows_started, t->flows_saved, t->files, t->file_bytes);
+                "\"flows\":{\"live\":%" PRIu64 ",\"halfopen\":%" PRIu64 ",\"unnamed\":%" PRIu64 ",\"started\":%" PRIu64
+                ",\"saved\":%" PRIu64 "},\n\"files\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\n",
+                t->flows_live, t->flows_halfopen, t->flows_unnamed, t->flows_started, t->flows_saved, t->files,
+                t->file_bytes);
     text_printf(out, "\"salvaged\":{\"files\":%" PRIu64 ",\"packets\":%" PRIu64 "},\"removed\":%" PRIu64 ",\n",
                 t->salvaged_files, t->salvaged_packets, t->removed_files);
     text_printf(out, "\"disk\":{\"free\":%" PRIu64 ",\"total\":%" PRIu64 ",\"used\":%" PRIu64 ",\"paused\":%s},\n",
