@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Slow disks, full rings and clocks that step: each costs what it must, where it must, and nothing else."""
+import collections
+import socket
 import subprocess
 import threading
+import time
 import unittest
 
 import eventserver
@@ -102,10 +105,9 @@ class SlowDisk(Base):
 
 
 class Clocks(Base):
-    def test_steps_of_the_wall_clock(self):
-        """An hour forth, two back: no flow ends early or late, none is lost, and timers go on."""
+    def steps(self, *args):
         run = self.start("-shards=2", "-flowtimeout=1s", "-captureduration=10s", "-uuidwaitduration=2s",
-                         "-syncinterval=50ms")
+                         "-syncinterval=50ms", *args)
         count = 0
         for step in (0, HOUR, -HOUR, 26 * HOUR, 0):
             self.shim.step_clock(step)
@@ -117,6 +119,14 @@ class Clocks(Base):
         self.assertEqual(summary["drops"], {})
         self.assertEqual(summary["files"], count)
         self.assertEqual(len(run.files()), count)
+
+    def test_steps_of_the_wall_clock(self):
+        """An hour forth, two back: no flow ends early or late, none is lost, and timers go on."""
+        self.steps()
+
+    def test_steps_with_names_of_the_kernel(self):
+        """Whose news are put in order by that clock."""
+        self.steps("-uuid.source=kernel")
 
     def test_a_flow_lives_through_a_step(self):
         """One connection over all steps: one file, all its packets."""
@@ -134,6 +144,71 @@ class Clocks(Base):
         self.assertEqual(run.stop(), 0, run.log)
         self.assertEqual(run.summary()["drops"], {})
         self.assertEqual(len(run.files()), 1, run.log)
+
+
+    def midnight(self, *args, announced):
+        """Files of before, of after, and one connection over it; the clock steps, so that nobody waits for the night.
+        Returns {date: number of files} and the packets of the one that was open."""
+        run = self.start("-shards=2", "-flowtimeout=1s", "-captureduration=60s", "-uuidwaitduration=2s",
+                         "-syncinterval=50ms", *args)
+
+        def shifted(uuid, local, peer, cookie):
+            self.events.emit(g.event_line(uuid, time.time_ns() + self.shift, local[0], local[1], peer[0], peer[1], cookie))
+        self.server.on_accept = shifted if announced else None
+        day = 24 * HOUR
+        midnight = (time.time_ns() // day + 1) * day
+
+        def step(to):
+            self.shift = to - time.time_ns() if to else 0
+            self.shim.step_clock(self.shift)
+        step(midnight - HOUR // 6)
+        listener = netns.inside(self.a.name, lambda: socket.create_server(("0.0.0.0", 0)))
+        client = netns.inside(self.b.name, lambda: socket.create_connection(("10.77.0.1", listener.getsockname()[1])))
+        server, peer = listener.accept()
+        cookie = int.from_bytes(server.getsockopt(socket.SOL_SOCKET, traffic.SO_COOKIE, 8), "little")
+        if announced:
+            shifted(f"open_{cookie:016X}", server.getsockname(), peer, cookie)
+        def saved(files):  # the open one must not pause meanwhile
+            self.talk(client, server, 1)
+            return run.metric("shardcap_files_total") == files
+        self.talk(client, server, 20)
+        self.fetch(5)
+        run.until(lambda: saved(5), "files of before")
+        step(midnight + HOUR // 6)
+        self.talk(client, server, 20)
+        self.fetch(5)
+        run.until(lambda: saved(10), "files of after")
+        ahead = run.datadir / time.strftime("%Y/%m/%d", time.gmtime((midnight + day) // 10**9))
+        run.until(ahead.is_dir, "the day after has its directory before its first file")
+        for s in (client, server, listener):
+            s.close()
+        run.until(lambda: run.metric("shardcap_files_total") == 11, "the one that was open")
+        step(None)
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual(run.summary()["drops"], {})
+        before, after = (time.strftime("%Y/%m/%d", time.gmtime(t // 10**9)) for t in (midnight - 1, midnight))
+        dates = collections.Counter(name[:10] for name in run.files())
+        self.assertEqual(dates, {before: 6, after: 5})
+        (longest,) = [f for name, f in run.files().items() if f"_{cookie:016X}." in name]
+        times = [r.ts for r in longest.records]
+        self.assertGreaterEqual(len(times), 80)
+        self.assertLess(times[0], midnight)
+        self.assertGreater(times[-1], midnight)
+
+    def talk(self, client, server, count):
+        for _ in range(count):
+            client.sendall(b"x")
+            self.assertEqual(server.recv(1), b"x")
+            server.sendall(b"y")
+            self.assertEqual(client.recv(1), b"y")
+
+    def test_midnight_utc_while_it_captures(self):
+        """Names by events: the directory is the date of the event."""
+        self.midnight(announced=True)
+
+    def test_midnight_utc_with_names_of_the_kernel(self):
+        """The directory is the date of the first packet."""
+        self.midnight("-uuid.source=kernel", announced=False)
 
 
 class PacketTimes(unittest.TestCase):

@@ -58,5 +58,5 @@ class Shim:
         self._set(STALL, 0)
 
     def step_clock(self, ns):
-        """The wall clock is so far from the machine's from now on."""
+        """The wall clock is so far from the machine's from now on, for programs and for the times of packets."""
         self._set(WALL, ns, "=q")

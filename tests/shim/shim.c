@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Preloaded into the real programs by tests: makes the N-th call of one kind fail, lets file calls take long, and moves
- * the wall clock. All of it is told by one file, mapped by every process of the family, that the test writes while they
- * run (struct state; tests/lib/shim.py knows the same layout). Calls that the C library makes by itself are not seen.
+ * the wall clock, by which packets are stamped, too. All of it is told by one file, mapped by every process of the
+ * family, that the test writes while they run (struct state; tests/lib/shim.py knows the same layout). Calls that the C
+ * library makes by itself are not seen.
  *
  * Failure policy: without SHIM_STATE, or where the file cannot be mapped, every call is the real one. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pcap/pcap.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -30,7 +32,7 @@ struct state {
     _Atomic uint32_t ever;   /* 1 = all later ones fail, too */
     _Atomic uint32_t stall;  /* 1 = file calls of `program` wait until it is 0 */
     _Atomic uint32_t stalls; /* calls that have waited */
-    _Atomic int64_t wall_ns; /* is added to CLOCK_REALTIME of every process */
+    _Atomic int64_t wall_ns; /* is added to CLOCK_REALTIME of every process, and to the time of every packet */
 };
 _Static_assert(sizeof(struct state) == 96, "tests/lib/shim.py");
 
@@ -179,4 +181,29 @@ int clock_gettime(clockid_t id, struct timespec *t)
         t->tv_nsec = ns % INT64_C(1000000000);
     }
     return rc;
+}
+
+struct receiver {
+    pcap_handler cb;
+    u_char *user;
+    int64_t wall_ns;
+};
+
+static void hand_on(u_char *ctx, const struct pcap_pkthdr *head, const u_char *bytes)
+{
+    const struct receiver *r = (const struct receiver *)(const void *)ctx;
+    struct pcap_pkthdr moved = *head;
+    int64_t ns = head->ts.tv_sec * INT64_C(1000000000) + head->ts.tv_usec + r->wall_ns; /* precision: nanoseconds */
+    moved.ts.tv_sec = ns / INT64_C(1000000000);
+    moved.ts.tv_usec = ns % INT64_C(1000000000);
+    r->cb(r->user, &moved, bytes);
+}
+
+/* Kernel and programs have one clock: a packet that is taken now is stamped by the clock of now. */
+int pcap_dispatch(pcap_t *p, int count, pcap_handler cb, u_char *user)
+{
+    struct receiver r = {cb, user, state ? atomic_load(&state->wall_ns) : 0};
+    if (r.wall_ns == 0)
+        return REAL(pcap_dispatch)(p, count, cb, user);
+    return REAL(pcap_dispatch)(p, count, hand_on, (u_char *)&r);
 }
