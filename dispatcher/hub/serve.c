@@ -3,6 +3,7 @@
 #include "dispatcher/hub/serve.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +15,13 @@
 #define TURN_BYTES ((size_t)256 * 1024) /* to one client in one turn */
 #define AGAIN_NS (5 * NS_PER_MS)        /* for those whose connection is full */
 #define PAUSE_NS (100 * NS_PER_MS)      /* of accepting, without fds to accept with */
+#define LOOK_NS NS_PER_SEC              /* whether those who have closed their own direction are gone */
 
 struct client {
     struct serve *serve;
-    int fd; /* -1 = free */
-    struct evsource *readable;
-    uint64_t pos; /* of its next byte */
+    int fd;                    /* -1 = free */
+    struct evsource *readable; /* NULL: it has closed its own direction, which would show as readable for ever */
+    uint64_t pos;              /* of its next byte */
 };
 
 struct serve {
@@ -28,7 +30,7 @@ struct serve {
     struct evloop *loop;
     int listener;
     struct evsource *on_listener, *timer; /* on_listener NULL: accepting pauses */
-    struct evsource *resume;
+    struct evsource *resume, *look;
     bool armed;
     uint64_t head; /* bytes told so far; the last SERVE_ROOM of them are in room */
     char *room;
@@ -46,14 +48,43 @@ static void hang_up(struct client *c)
     counter_set(&c->serve->counters->serve_clients, --c->serve->count);
 }
 
+/* Both directions are closed. */
+static bool is_gone(const struct client *c)
+{
+    struct pollfd p = {.fd = c->fd};
+    return poll(&p, 1, 0) == 1 && p.revents & (POLLHUP | POLLERR);
+}
+
 /* Clients have nothing to say: what they say is dropped. */
 static void on_client(void *ctx)
 {
     struct client *c = ctx;
     char nothing[4096];
     ssize_t n = recv(c->fd, nothing, sizeof nothing, MSG_DONTWAIT);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+    if ((n == 0 && is_gone(c)) || (n < 0 && errno != EAGAIN && errno != EINTR)) {
         hang_up(c);
+    } else if (n == 0) {
+        evsource_remove(c->readable);
+        c->readable = NULL;
+        evloop_timer_set(c->serve->look, LOOK_NS);
+    }
+}
+
+static void on_look(void *ctx)
+{
+    struct serve *s = ctx;
+    bool more = false;
+    for (unsigned i = 0; i < SERVE_CLIENTS; i++) {
+        struct client *c = &s->client[i];
+        if (c->fd < 0 || c->readable)
+            continue;
+        if (is_gone(c))
+            hang_up(c);
+        else
+            more = true;
+    }
+    if (more)
+        evloop_timer_set(s->look, LOOK_NS);
 }
 
 static void arm(struct serve *s, int64_t ns)
@@ -173,8 +204,9 @@ struct serve *serve_new(struct evloop *loop, const struct clock *clock, int list
     s->room = malloc(SERVE_ROOM);
     s->timer = evloop_timer(loop, on_timer, s);
     s->resume = evloop_timer(loop, on_resume, s);
+    s->look = evloop_timer(loop, on_look, s);
     s->on_listener = evloop_on_readable(loop, listener, on_connection, s);
-    if (!s->room || !s->timer || !s->resume || !s->on_listener) {
+    if (!s->room || !s->timer || !s->resume || !s->look || !s->on_listener) {
         serve_free(s);
         return NULL;
     }
@@ -192,6 +224,7 @@ void serve_free(struct serve *s)
     evsource_remove(s->on_listener);
     evsource_remove(s->timer);
     evsource_remove(s->resume);
+    evsource_remove(s->look);
     (void)close(s->listener);
     free(s->room);
     free(s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The server side of tcp-info's event protocol (-events.serve): each client of a unix stream socket gets every line
- * from the moment it connects on; nothing is replayed. All clients read from one buffer, each at its own place. Failure
+ * from the moment it connects on; nothing is replayed. One that closes its own direction only (nc -N, socat -u) goes on
+ * reading and is served. All clients read from one buffer, each at its own place. Failure
  * policy: nobody is waited for; a client that falls behind by SERVE_ROOM is cut and counted, and may connect again. */
 #ifndef HUB_SERVE_H
 #define HUB_SERVE_H

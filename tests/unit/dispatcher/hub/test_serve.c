@@ -115,6 +115,36 @@ static void from_the_moment_of_connecting_on(void **state)
     until_clients(0);
 }
 
+static int64_t mono_now(void)
+{
+    return clock_system()->mono(clock_system()->ctx).ns;
+}
+
+/* `nc -N -U PATH < /dev/null`, socat -u: the own direction is closed at once, and the other is read. */
+static void half_closed_client_is_served_until_it_goes(void **state)
+{
+    (void)state;
+    int fd = join();
+    bool rested = false;
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    for (int i = 0; i < 100 && !rested; i++) { /* the loop does not spin on it */
+        int64_t before = mono_now();
+        evloop_turn(loop, 20 * NS_PER_MS);
+        rested = mono_now() - before >= 15 * NS_PER_MS;
+    }
+    assert_true(rested);
+    assert_int_equal(counter_get(&counters.serve_clients), 1);
+    tell("still here\n");
+    expect(fd, "still here\n", 11);
+    (void)close(fd); /* without a line that would show it */
+    until_clients(0);
+    fd = join();
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    evloop_turn(loop, 0);
+    (void)close(fd); /* at once */
+    until_clients(0);
+}
+
 /* Several times the buffer, in lines of all lengths, read in pieces: not a byte is missing. */
 static void the_buffer_goes_round(void **state)
 {
@@ -219,6 +249,7 @@ int main(void)
     log_init("test", -1, LOG_ERROR_LEVEL, LOG_TEXT);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(from_the_moment_of_connecting_on, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(half_closed_client_is_served_until_it_goes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_buffer_goes_round, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_does_not_read_is_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_more_than_its_places, set_up, tear_down),
