@@ -97,7 +97,7 @@ static void on_packet(struct consumer *c, const struct taken *t, struct instant 
     else
         saver_packet(s, idx, &p);
     if (c->kernel && idx != ARENA_NONE)
-        kernel_names_seen(c->kernel, idx, (struct wall){rec->ts_ns});
+        kernel_names_seen(c->kernel, idx, (struct wall){rec->ts_ns}, p.clock);
 }
 
 static void commit_position(struct consumer *c, const struct taken *t, struct instant clock)

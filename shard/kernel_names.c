@@ -11,6 +11,7 @@
 #include "shard/cookies.h"
 #include "shard/fifo.h"
 #include "shared/log.h"
+#include "shared/steps.h"
 
 #define ASKS_PER_STEP 32u
 #define BINDS_PER_STEP 64u
@@ -36,17 +37,18 @@ struct news {
     struct flowkey key;
     uint64_t hash;
     uint64_t cookie;
-    struct wall seen;
+    struct mono seen;
     int64_t due_ns, until_ns; /* struct mono; of held ones */
     bool destroyed, closing;
+    uint32_t asked, generation; /* the flow that an answer was asked for */
 };
 
 struct kernel_names {
     struct kernel_names_deps d;
     struct fifo questions[GAPS];
     struct fifo unsettled, held;
-    struct wall settled;       /* everything captured up to here is consumed */
-    struct wall mark_captured; /* will be settled once the position is reached */
+    struct mono settled;       /* everything captured up to here is consumed */
+    struct mono mark_captured; /* will be settled once the position is reached */
     uint64_t mark_pos[DISPATCHERS_MAX];
     bool marked;
     int64_t tokens_at_ns;
@@ -56,6 +58,7 @@ struct kernel_names {
     int64_t held_back_ns; /* struct mono: the first name waits for it since; 0 = none does */
     struct log_limit limit;
     struct cookies recent; /* have named a flow */
+    struct steps steps;    /* of the wall clock */
 };
 
 static int64_t mono_now(const struct kernel_names *k)
@@ -63,16 +66,21 @@ static int64_t mono_now(const struct kernel_names *k)
     return k->d.clock->mono(k->d.clock->ctx).ns;
 }
 
-static bool is_recent(const struct kernel_names *k, uint64_t cookie)
+static uint64_t hash_of(const struct kernel_names *k, const struct flowkey *key)
 {
-    return cookies_known(&k->recent, cookie, mono_now(k));
+    return flowkey_hash(key, &k->d.savers->config->hash_key);
 }
 
-static void remember(struct kernel_names *k, uint64_t cookie)
+static bool is_recent(const struct kernel_names *k, const struct news *n)
+{
+    return cookies_known(&k->recent, n->hash, n->cookie, mono_now(k));
+}
+
+static void remember(struct kernel_names *k, uint64_t hash, uint64_t cookie)
 {
     const struct config *c = k->d.savers->config;
     /* a flow lives for captureduration or until GC after its last packet; then two flow timeouts more */
-    cookies_remember(&k->recent, cookie, mono_now(k) + c->captureduration_ns + 4 * c->flowtimeout_ns);
+    cookies_remember(&k->recent, hash, cookie, mono_now(k) + c->captureduration_ns + 4 * c->flowtimeout_ns);
 }
 
 /* ---- life ---- */
@@ -88,7 +96,7 @@ static void remember_name(void *ctx, uint32_t idx, const struct flow *f)
     uint64_t cookie;
     (void)idx;
     if (f->name != ARENA_NONE && uuid_cookie(&arena_name(k->d.savers->flows->arena, f->name)->uuid, &cookie) == SC_OK)
-        remember(k, cookie);
+        remember(k, hash_of(k, &f->key), cookie);
 }
 
 struct kernel_names *kernel_names_new(const struct kernel_names_deps *deps)
@@ -108,7 +116,8 @@ struct kernel_names *kernel_names_new(const struct kernel_names_deps *deps)
     const struct flows *fs = deps->savers->flows;
     arena_each(fs->arena, remember_name, k); /* what the bus tells again names nobody else */
     for (uint32_t idx = fs->list[LIST_WAITING].head; idx != ARENA_NONE; idx = fs->priv[idx].link[LANE_WORK].next)
-        kernel_names_seen(k, idx, (struct wall){flow_at(k, idx)->first_ns}); /* when a RST came is not known */
+        kernel_names_seen(k, idx, (struct wall){flow_at(k, idx)->first_ns}, /* when a RST came is not known */
+                          (struct instant){flow_at(k, idx)->first_clock});
     return k;
 }
 
@@ -145,7 +154,7 @@ static bool open_to_names(const struct kernel_names *k, uint32_t idx)
 }
 
 /* The hub is told which sides of idx have sent a RST: of those in `sides`. */
-static void tell_reset(struct kernel_names *k, uint32_t idx, unsigned sides, struct wall at, uint64_t cookie)
+static void tell_reset(struct kernel_names *k, uint32_t idx, unsigned sides, struct mono at, uint64_t cookie)
 {
     const struct flow *f = flow_at(k, idx);
     for (unsigned side = 0; side < 2; side++) {
@@ -156,7 +165,7 @@ static void tell_reset(struct kernel_names *k, uint32_t idx, unsigned sides, str
     }
 }
 
-static void note_reset(struct kernel_names *k, uint32_t idx, struct wall at)
+static void note_reset(struct kernel_names *k, uint32_t idx, struct wall at, struct instant clock)
 {
     const struct flow *f = flow_at(k, idx);
     struct flow_private *priv = &k->d.savers->flows->priv[idx];
@@ -168,15 +177,16 @@ static void note_reset(struct kernel_names *k, uint32_t idx, struct wall at)
     if (f->name != ARENA_NONE)
         (void)uuid_cookie(&arena_name(k->d.savers->flows->arena, f->name)->uuid, &cookie);
     priv->reset |= (uint8_t)sides;
-    tell_reset(k, idx, sides, at, cookie);
+    (void)steps_look(&k->steps, k->d.clock);
+    tell_reset(k, idx, sides, steps_mono(&k->steps, at, (struct mono){clock.ns}), cookie);
 }
 
-void kernel_names_seen(struct kernel_names *k, uint32_t idx, struct wall at)
+void kernel_names_seen(struct kernel_names *k, uint32_t idx, struct wall at, struct instant clock)
 {
     const struct flow *f = flow_at(k, idx);
     struct flow_private *priv = &k->d.savers->flows->priv[idx];
     if (f->wire & FLOW_WIRE_RST)
-        note_reset(k, idx, at);
+        note_reset(k, idx, at, clock);
     if (priv->asking != ASKING_NO || !k->d.ask || !open_to_names(k, idx) || !(f->wire & FLOW_WIRE_HANDSHAKE) ||
         f->wire & FLOW_WIRE_RST)
         return;
@@ -185,11 +195,22 @@ void kernel_names_seen(struct kernel_names *k, uint32_t idx, struct wall at)
     ask_later(k, &q, 0);
 }
 
+/* An answer has had its chance, or gets none: its flow may be asked for again. */
+static void done_with(struct kernel_names *k, const struct news *n)
+{
+    uint8_t *asking = &k->d.savers->flows->priv[n->asked].asking;
+    if (!n->destroyed && flow_at(k, n->asked)->generation == n->generation && *asking == ASKING_ANSWERED)
+        *asking = ASKING_YES;
+}
+
 static void take_news(struct kernel_names *k, const struct news *n)
 {
-    if (k->unsettled.count == NEWS_MAX)
-        fifo_drop(&k->unsettled);     /* the oldest: its flow is asked for again, or waits for nothing */
-    (void)fifo_put(&k->unsettled, n); /* no memory: as if it had not come */
+    if (k->unsettled.count == NEWS_MAX) { /* the oldest makes room */
+        done_with(k, fifo_at(&k->unsettled, 0));
+        fifo_drop(&k->unsettled);
+    }
+    if (!fifo_put(&k->unsettled, n))
+        done_with(k, n); /* no memory: as if it had not come */
 }
 
 static bool take_token(struct kernel_names *k, int64_t now)
@@ -205,14 +226,26 @@ static bool take_token(struct kernel_names *k, int64_t now)
     return true;
 }
 
+/* What is left of a socket in TIME_WAIT may have another cookie than the socket, whose end the hub tells, or has told:
+ * time for that. */
+static bool better_is_to_come(const struct kernel_names *k, const struct flow *f)
+{
+    const struct config *c = k->d.savers->config;
+    return c->kernel_destroy && k->finish_until == 0 && mono_now(k) - f->first_clock < c->uuidwaitduration_ns / 2;
+}
+
 static void ask(struct kernel_names *k, uint32_t idx)
 {
     const struct flow *f = flow_at(k, idx);
     struct uuid_answer answer;
     if (k->d.ask(k->d.ctx, &f->key, f->if_index, &answer) != SC_OK)
         return;
+    if (answer.timewait && better_is_to_come(k, f))
+        return;
     struct news n = {.key = f->key,
-                     .hash = flowkey_hash(&f->key, &k->d.savers->config->hash_key),
+                     .hash = hash_of(k, &f->key),
+                     .asked = idx,
+                     .generation = f->generation,
                      .cookie = answer.cookie,
                      .seen = answer.read,
                      .closing = answer.closing};
@@ -260,7 +293,7 @@ static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie, enu
         k->d.savers->flows->priv[idx].cookie = cookie;
         if (k->held_back_ns == 0)
             k->held_back_ns = mono_now(k);
-        remember(k, cookie);
+        remember(k, hash_of(k, &f->key), cookie);
         return;
     }
     if (uuid_from_cookie(&uuid, k->prefix.text, cookie) != SC_OK)
@@ -271,10 +304,16 @@ static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie, enu
         savers_refused_uuid(s);
     else {
         savers_note_name(s, idx, source, (struct instant){mono_now(k)});
-        tell_reset(k, idx, s->flows->priv[idx].reset, (struct wall){f->first_ns}, cookie);
+        tell_reset(k, idx, s->flows->priv[idx].reset, (struct mono){mono_now(k)}, cookie);
     }
     reporter_named(s->flows->reporter, &f->key, &uuid, cookie, (struct wall){f->first_ns});
-    remember(k, cookie);
+    remember(k, hash_of(k, &f->key), cookie);
+}
+
+/* The first packet of f was captured at or before `seen`. */
+static bool begun_by(const struct kernel_names *k, const struct flow *f, struct mono seen)
+{
+    return steps_mono(&k->steps, (struct wall){f->first_ns}, (struct mono){f->first_clock}).ns <= seen.ns;
 }
 
 /* An answer to a question. */
@@ -282,13 +321,13 @@ static void bind_answer(struct kernel_names *k, const struct news *n)
 {
     const struct flows *fs = k->d.savers->flows;
     uint32_t idx = flows_find(fs, n->hash, &n->key);
-    for (unsigned i = 0; idx != ARENA_NONE && flow_at(k, idx)->first_ns > n->seen.ns; i++)
+    done_with(k, n); /* if this names nothing, the next question may */
+    for (unsigned i = 0; idx != ARENA_NONE && !begun_by(k, flow_at(k, idx), n->seen); i++)
         idx = i < GENERATIONS_LOOKED_AT ? fs->priv[idx].older : ARENA_NONE;
     if (idx == ARENA_NONE)
         return;
     const struct flow *f = flow_at(k, idx);
-    fs->priv[idx].asking = ASKING_YES; /* if this names nothing, the next question may */
-    if (!open_to_names(k, idx) || is_recent(k, n->cookie) || (saver_ended_on_wire(f) && !n->closing))
+    if (!open_to_names(k, idx) || is_recent(k, n) || (saver_ended_on_wire(f) && !n->closing))
         return;
     name_flow(k, idx, n->cookie, NAME_BY_LOOKUP);
 }
@@ -298,11 +337,11 @@ static bool bind_destroyed(struct kernel_names *k, const struct news *n)
 {
     const struct flows *fs = k->d.savers->flows;
     uint32_t found = ARENA_NONE, idx = flows_find(fs, n->hash, &n->key);
-    if (is_recent(k, n->cookie))
+    if (is_recent(k, n))
         return true;
     for (unsigned i = 0; idx != ARENA_NONE && i < GENERATIONS_LOOKED_AT; i++, idx = fs->priv[idx].older) {
         const struct flow *f = flow_at(k, idx);
-        if (open_to_names(k, idx) && f->first_ns <= n->seen.ns && (saver_ended_on_wire(f) || f->flags & FLOW_GONE))
+        if (open_to_names(k, idx) && begun_by(k, f, n->seen) && (saver_ended_on_wire(f) || f->flags & FLOW_GONE))
             found = idx;
     }
     if (found == ARENA_NONE)
@@ -379,19 +418,15 @@ static unsigned bind_settled(struct kernel_names *k, unsigned most)
     return done;
 }
 
-void kernel_names_destroyed(struct kernel_names *k, const struct flowkey *key, uint64_t cookie, struct wall seen)
+void kernel_names_destroyed(struct kernel_names *k, const struct flowkey *key, uint64_t cookie, struct mono seen)
 {
-    struct news n = {.key = *key,
-                     .hash = flowkey_hash(key, &k->d.savers->config->hash_key),
-                     .cookie = cookie,
-                     .seen = seen,
-                     .destroyed = true};
+    struct news n = {.key = *key, .hash = hash_of(k, key), .cookie = cookie, .seen = seen, .destroyed = true};
     take_news(k, &n);
 }
 
-void kernel_names_known(struct kernel_names *k, uint64_t cookie)
+void kernel_names_known(struct kernel_names *k, uint64_t hash, uint64_t cookie)
 {
-    remember(k, cookie);
+    remember(k, hash, cookie);
 }
 
 void kernel_names_prefix(struct kernel_names *k, const struct uuid *shows)
@@ -424,6 +459,7 @@ static void say_what_is_held_back(struct kernel_names *k)
 bool kernel_names_step(struct kernel_names *k)
 {
     say_what_is_held_back(k);
+    (void)steps_look(&k->steps, k->d.clock);
     settle(k);
     unsigned n = bind_settled(k, BINDS_PER_STEP);
     return ask_due(k, ASKS_PER_STEP) + n > 0;
@@ -469,12 +505,12 @@ static bool nobody_was_reset(const struct kernel_names *k)
 
 bool kernel_names_finish(struct kernel_names *k)
 {
-    int64_t now = mono_now(k);
+    int64_t now = steps_look(&k->steps, k->d.clock).ns;
     if (k->finish_until == 0) {
+        k->finish_until = now + VERDICT_NS;
         ask_for_the_last(k);
         k->settled.ns = INT64_MAX;
         reset_board_settle(k->d.board, k->settled);
-        k->finish_until = now + VERDICT_NS;
     }
     while (k->unsettled.count > 0)
         (void)bind_settled(k, BINDS_PER_STEP);

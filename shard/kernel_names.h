@@ -4,6 +4,10 @@
  * uuidwaitduration; at most KERNEL_ASKS_PER_SECOND a second, and never after RST. Destroyed sockets come by the bus
  * (hub: destroyfeed) and cover what was gone before it could be asked for.
  *
+ * A socket whose cookie nobody had read before gets one for what is left of it in TIME_WAIT and another when it is
+ * destroyed. The latter is the one that others are told, so an answer of TIME_WAIT is none while the hub tells of
+ * destroyed sockets, until half of uuidwaitduration is over.
+ *
  * Both kinds of news hold for the packets captured up to the moment T at which they were read, and are bound only once
  * all of those have been consumed:
  *  - an answer names the newest generation of the key with a first packet at or before T; if that one has ended on the
@@ -11,8 +15,9 @@
  *  - a destroyed socket names the oldest unnamed generation with a first packet at or before T that has ended; if there
  * is none yet, the news is held until uuidwaitduration has passed. A cookie that has named a generation names no other,
  * also for two flow timeouts after that one is gone.
- * A socket that its own side aborted is told without the peer's port; which flow it was, the hub finds out
- * (dispatcher/hub/aborts.h) from the flows reset, which each shard tells it.
+ * T, and how far the capture has come, are read by CLOCK_MONOTONIC; packets carry wall time, so that steps of that
+ * clock are reckoned in (shared/steps.h). A socket that its own side aborted is told without the peer's port; which
+ * flow it was, the hub finds out (dispatcher/hub/aborts.h) from the flows reset, which each shard tells it.
  *
  * Failure policy: no answer is no name; the flow waits, as for any source. */
 #ifndef SHARD_KERNEL_NAMES_H
@@ -43,15 +48,15 @@ struct kernel_names;
 struct kernel_names *kernel_names_new(const struct kernel_names_deps *deps);
 void kernel_names_free(struct kernel_names *k); /* NULL is fine */
 
-/* idx has got a packet, captured at `at`: is asked for from now on if it is unnamed, its handshake is complete and
- * nobody asks yet. */
-void kernel_names_seen(struct kernel_names *k, uint32_t idx, struct wall at);
+/* idx has got a packet, captured at `at` by the wall clock and about `clock`: is asked for from now on if it is
+ * unnamed, its handshake is complete and nobody asks yet. */
+void kernel_names_seen(struct kernel_names *k, uint32_t idx, struct wall at, struct instant clock);
 
 /* A socket of this key was destroyed, as read from the feed at `seen`. */
-void kernel_names_destroyed(struct kernel_names *k, const struct flowkey *key, uint64_t cookie, struct wall seen);
+void kernel_names_destroyed(struct kernel_names *k, const struct flowkey *key, uint64_t cookie, struct mono seen);
 
-/* This cookie's flow gets its name from elsewhere: it names no other. */
-void kernel_names_known(struct kernel_names *k, uint64_t cookie);
+/* A flow whose key has this hash got its name from elsewhere, and this is its cookie: it names no other of that key. */
+void kernel_names_known(struct kernel_names *k, uint64_t hash, uint64_t cookie);
 
 /* A UUID of tcp-info's shows the prefix, which was not given: flows whose cookie is known have waited for it. */
 void kernel_names_prefix(struct kernel_names *k, const struct uuid *shows);

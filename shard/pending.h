@@ -20,6 +20,7 @@ struct claim {
     struct flowkey key;
     uint64_t hash; /* of the key */
     struct uuid uuid;
+    uint64_t cookie; /* of the event; 0 = none */
     uint32_t yyyymmdd;
     bool date_ok;         /* the date is to be taken as it is */
     bool repeat;          /* a live flow has the name: another socket's (one that begins with a SYN) is not meant */

@@ -295,6 +295,21 @@ static int open_kernel(struct shard *s)
     return s->kernel ? SC_OK : SC_ENOMEM;
 }
 
+static void on_named(void *ctx, uint64_t hash, uint64_t cookie)
+{
+    struct shard *s = ctx;
+    kernel_names_known(s->kernel, hash, cookie);
+}
+
+/* The time of the packet that came last, about. */
+static struct wall last_wall(const struct shard *s)
+{
+    const struct ring_shared *ring = s->d.ring_map;
+    if (!config_reads_files(s->d.config))
+        return s->d.clock->wall(s->d.clock->ctx);
+    return (struct wall){atomic_load_explicit(&ring->captured_until_ns, memory_order_relaxed)};
+}
+
 static int open_flows(struct shard *s, bool adopted, const char **what_r)
 {
     s->savers = (struct savers){.flows = &s->flows,
@@ -312,8 +327,7 @@ static int open_flows(struct shard *s, bool adopted, const char **what_r)
                                     .c = s->c};
     s->flows.reporter = &s->reporter;
     if (adopted) /* until the next packet, events are dated by the last one */
-        s->savers.wall.ns =
-            atomic_load_explicit(&((const struct ring_shared *)s->d.ring_map)->captured_until_ns, memory_order_relaxed);
+        s->savers.wall = last_wall(s);
     if (!err)
         err = intake_init(&s->intake, &s->savers, s->d.clock);
     *what_r = "-uuid.events";
@@ -343,6 +357,10 @@ static int open_flows(struct shard *s, bool adopted, const char **what_r)
     if (err)
         return err;
     s->consumer.kernel = s->kernel;
+    if (s->kernel) {
+        s->intake.on_named = on_named;
+        s->intake.named_ctx = s;
+    }
     if (adopted)
         consume_resume(&s->consumer);
     gc_init(&s->gc, &s->savers, s->d.clock, (struct instant){arena_state(s->arena)->clock_ns});
@@ -521,11 +539,9 @@ void shard_event(struct shard *s, const struct flowevent *ev, bool replayed)
         if (s->kernel)
             kernel_names_prefix(s->kernel, &ev->uuid);
     } else if (!ev->destroyed) {
-        if (s->kernel && ev->kind == FLOWEVENT_OPEN && ev->cookie != 0)
-            kernel_names_known(s->kernel, (uint64_t)ev->cookie);
         (void)intake_event(&s->intake, ev, replayed && s->adopted);
     } else if (s->kernel && ev->has_id && ev->dport != 0) { /* without a port it is for the next hub */
-        kernel_names_destroyed(s->kernel, &ev->key, (uint64_t)ev->cookie, ev->time);
+        kernel_names_destroyed(s->kernel, &ev->key, (uint64_t)ev->cookie, ev->seen);
     }
     set_stage(s, STAGE_IDLE);
 }

@@ -65,6 +65,12 @@ static void keep(struct intake *in, const struct claim *cl, bool repeat)
     missed(in, SAVER_NOTSTARTED, pending_put(in->pending, &kept));
 }
 
+static void tell_named(const struct intake *in, const struct claim *cl)
+{
+    if (in->on_named && cl->cookie != 0)
+        in->on_named(in->named_ctx, cl->hash, cl->cookie);
+}
+
 /* A claim on a key whose newest generation is live and takes no name: it has one, or has waited too long. The claim is
  * for the next one if this one has ended on the wire, or may do so before the event's own time. */
 static void apply_to_live(struct intake *in, const struct claim *cl, uint32_t idx, struct instant now, bool wait)
@@ -72,6 +78,8 @@ static void apply_to_live(struct intake *in, const struct claim *cl, uint32_t id
     const struct flow *f = arena_flow(in->savers->flows->arena, idx);
     bool repeat = is_named(in, f, &cl->uuid);
     bool may_end_yet = now.ns < cl->at.ns;
+    if (repeat)
+        tell_named(in, cl);
     if (wait && (may_end_yet || (!repeat && saver_ended_on_wire(f))))
         keep(in, cl, repeat);
     else if (!repeat)
@@ -101,6 +109,7 @@ static void apply(struct intake *in, const struct claim *cl, struct instant now,
         enum saver_state state = arena_flow(s->flows->arena, target)->saver;
         if (saver_name(s, target, &cl->uuid, cl->yyyymmdd, cl->date_ok, now)) {
             note_name(in, target, now);
+            tell_named(in, cl);
             return;
         }
         missed(in, state, 1);
@@ -167,6 +176,7 @@ bool intake_event(struct intake *in, const struct flowevent *ev, bool replayed)
     struct claim cl = {.key = ev->key,
                        .hash = flowkey_hash(&ev->key, &s->config->hash_key),
                        .uuid = ev->uuid,
+                       .cookie = (uint64_t)ev->cookie,
                        .yyyymmdd = ev->yyyymmdd};
     date_claim(in, &cl);
     counter_add(&s->c->uuids, 1);
@@ -183,6 +193,7 @@ bool intake_opened(struct intake *in, uint32_t idx, uint64_t hash, struct instan
         return false;
     if (saver_name(in->savers, idx, &cl.uuid, cl.yyyymmdd, cl.date_ok, now)) {
         savers_note_name(in->savers, idx, NAME_BY_EVENT, now);
+        tell_named(in, &cl);
         return true;
     }
     missed(in, SAVER_READINGCANDIDATEPACKETS, 1);

@@ -30,8 +30,10 @@ struct intake {
     struct pending *pending;
     struct file_event *events; /* of this shard, by time; NULL = none */
     size_t event_count, next;
-    bool begun;                        /* begin is set */
-    struct instant begin;              /* of the capture, if it began in this life of the shard; else INT64_MIN */
+    bool begun;           /* begin is set */
+    struct instant begin; /* of the capture, if it began in this life of the shard; else INT64_MIN */
+    void (*on_named)(void *ctx, uint64_t hash, uint64_t cookie); /* of a flow's key and its event's; NULL: no matter */
+    void *named_ctx;
     uint64_t bad[FLOWEVENT_BAD_COUNT]; /* lines of the events file that were refused */
 };
 

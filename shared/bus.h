@@ -13,12 +13,14 @@
 
 #include "shared/err.h"
 
-#define BUS_LAYOUT 1 /* of pages, requests and answers below -rundir */
+#define BUS_LAYOUT 2 /* of pages, requests and answers below -rundir */
 #define BUS_PAGE_MAX 65536
 #define BUS_PAGE_HEAD 64                                /* no head of a page is longer */
 #define BUS_LINE_MAX (BUS_PAGE_MAX - BUS_PAGE_HEAD - 1) /* without its newline */
-#define BUS_JOURNAL_BYTES (16u * 1024 * 1024) /* memory that the supervisor keeps for hubs: journal and halfline */
-#define BUS_MESSAGE_MAX (16 * 1024 * 1024)    /* NN_RCVMAXSIZE: nanocat --file sends a file as one message */
+#define BUS_JOURNAL_BYTES                                                                                              \
+    (16u * 1024 * 1024)                    /* memory that the supervisor keeps for hubs: journal, halfline, prefix     \
+                                            */
+#define BUS_MESSAGE_MAX (16 * 1024 * 1024) /* NN_RCVMAXSIZE: nanocat --file sends a file as one message */
 
 enum bus_kind { BUS_PUB, BUS_SUB, BUS_REP, BUS_REQ, BUS_PULL, BUS_PUSH };
 

@@ -276,6 +276,8 @@ static enum flowevent_bad parse_object(const json_t *root, struct flowevent *out
     if (!json_is_string(time) || !parse_time(json_string_value(time), out))
         return FLOWEVENT_BADTIME;
     out->destroyed = json_is_string(source) && strcmp(json_string_value(source), "destroy") == 0;
+    if (out->destroyed && json_is_integer(member(root, "seen")))
+        out->seen.ns = json_integer_value(member(root, "seen"));
     out->prefix = json_is_string(source) && strcmp(json_string_value(source), "prefix") == 0;
     return no_id ? FLOWEVENT_GOOD : parse_id(id, out);
 }
@@ -334,7 +336,11 @@ int flowevent_format(const struct flowevent *ev, char *out, size_t cap)
                        ",\"Cookie\":%" PRId64 "}",
                        ev->sport, ev->dport, format_ip(&ev->src, src), format_ip(&ev->dst, dst), ev->interface_index,
                        ev->cookie);
-    const char *source = ev->destroyed ? ",\"Source\":\"destroy\"" : ev->prefix ? ",\"Source\":\"prefix\"" : "";
+    char source[64] = "";
+    if (ev->destroyed)
+        (void)snprintf(source, sizeof source, ",\"Source\":\"destroy\",\"Seen\":%" PRId64, ev->seen.ns);
+    else if (ev->prefix)
+        (void)snprintf(source, sizeof source, ",\"Source\":\"prefix\"");
     int n = snprintf(out, cap, "{\"Event\":%d,\"Timestamp\":\"%s\",\"UUID\":\"%s\",\"ID\":%s%s}", (int)ev->kind, time,
                      ev->uuid.text, id, source);
     return n < 0 || (size_t)n >= cap ? SC_ETOOLONG : n;

@@ -47,8 +47,9 @@ struct flowevent {
     uint16_t sport, dport;
     int32_t interface_index;
     int64_t cookie;
-    bool prefix;    /* "Source":"prefix": the UUID shows the prefix of tcp-info's UUIDs, and nothing else is meant */
-    bool destroyed; /* "Source":"destroy": the kernel told the end of this socket; `time` is when that was read */
+    bool prefix;      /* "Source":"prefix": the UUID shows the prefix of tcp-info's UUIDs, and nothing else is meant */
+    bool destroyed;   /* "Source":"destroy": the kernel told the end of this socket; `time` is when that was read */
+    struct mono seen; /* "Seen": the same by the clock that nobody sets; only if destroyed, else 0 */
 };
 
 /* Rules beyond JSON: an open event has an ID with both addresses and both ports (integers 0..65535); a missing or

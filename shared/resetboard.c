@@ -21,15 +21,15 @@ void reset_board_tell(struct reset_board *b, const struct reset_note *note)
     atomic_store_explicit(&b->told, n + 1, memory_order_release);
 }
 
-void reset_board_settle(struct reset_board *b, struct wall settled)
+void reset_board_settle(struct reset_board *b, struct mono settled)
 {
     /* release: who sees this time sees the notes before it */
     atomic_store_explicit(&b->settled_ns, settled.ns, memory_order_release);
 }
 
-struct wall reset_board_settled(const struct reset_board *b)
+struct mono reset_board_settled(const struct reset_board *b)
 {
-    return (struct wall){atomic_load_explicit(&b->settled_ns, memory_order_acquire)};
+    return (struct mono){atomic_load_explicit(&b->settled_ns, memory_order_acquire)};
 }
 
 static bool read_slot(const struct reset_board *b, uint64_t n, struct reset_note *out)

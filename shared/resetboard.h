@@ -19,14 +19,14 @@
 /* Side `side` of the key (0: addr[0]) has sent a RST. Told again when the flow gets its name. */
 struct reset_note {
     uint32_t flow, generation; /* together they tell flows of one shard apart */
-    struct wall at;            /* of the packet */
+    struct mono at;            /* of the packet */
     uint64_t cookie;           /* of the flow's name; 0: it has none, or one of another kind */
     unsigned side;
     struct flowkey key;
 };
 
 struct reset_board {
-    _Atomic int64_t settled_ns; /* struct wall: whatever was captured up to here has been told */
+    _Atomic int64_t settled_ns; /* struct mono: whatever was captured up to here has been told */
     _Atomic uint64_t told;      /* notes so far */
     struct {
         _Atomic uint64_t number; /* 1 + that of the note, 0 while it is being written */
@@ -35,8 +35,8 @@ struct reset_board {
 };
 
 void reset_board_tell(struct reset_board *b, const struct reset_note *note);
-void reset_board_settle(struct reset_board *b, struct wall settled);
-struct wall reset_board_settled(const struct reset_board *b);
+void reset_board_settle(struct reset_board *b, struct mono settled);
+struct mono reset_board_settled(const struct reset_board *b);
 
 /* The note with number *next, or the oldest behind it that still stands; moves *next behind it and adds to *missed
  * those that were passed over. False if there is none yet. */

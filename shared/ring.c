@@ -215,7 +215,7 @@ void ring_commit(struct ring_producer *p)
     p->reserved = 0;
 }
 
-bool ring_publish(struct ring_producer *p, struct wall captured_until, struct instant clock)
+bool ring_publish(struct ring_producer *p, struct instant captured_until, struct instant clock)
 {
     struct ring_shared *s = p->shared;
     bool fresh = p->prod != p->published;

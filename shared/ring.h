@@ -18,7 +18,7 @@
 #include "shared/err.h"
 
 #ifndef RING_LAYOUT /* a test builds programs that differ */
-#define RING_LAYOUT 1
+#define RING_LAYOUT 2
 #endif
 #define RING_PAGE 4096u
 #define RING_MIN_SIZE 65536u
@@ -77,7 +77,7 @@ struct ring_shared {
     uint32_t zero;
     uint8_t pad0[128 - 24];
     struct ring_slot slot[2];          /* single writer: producer */
-    _Atomic int64_t captured_until_ns; /* wall: every packet captured up to here is published */
+    _Atomic int64_t captured_until_ns; /* instant: every packet captured up to here is published */
     _Atomic int64_t clock_ns;          /* instant of the last publish */
     _Atomic uint64_t flows_global;     /* sum over the shards, for maxflows */
     uint8_t pad1[128 - 56];
@@ -130,7 +130,7 @@ void ring_commit(struct ring_producer *p);
 /* Makes all committed records visible and stores captured_until and clock. Returns true if the consumer sleeps and
  * the doorbell should ring (seq_cst fence between the store of prod and the load of sleeping; pairs with
  * ring_consumer_will_sleep). */
-bool ring_publish(struct ring_producer *p, struct wall captured_until, struct instant clock);
+bool ring_publish(struct ring_producer *p, struct instant captured_until, struct instant clock);
 
 /* Bytes in the ring as the producer knows it after one fresh look at the foreign index. */
 uint64_t ring_fill(struct ring_producer *p);

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define TIMER_OF_TIMEWAIT 3   /* sock_diag of a timewait socket, whatever state it stands for */
 #define STATE_NEW_SYN_RECV 12 /* include/net/tcp_states.h; not in the user headers */
 
 struct uuid_lookup {
@@ -137,7 +138,8 @@ int uuid_lookup_ask_local(struct uuid_lookup *l, const struct flowkey *key, unsi
         return err;
     out->cookie = (uint64_t)m.id.idiag_cookie[1] << 32 | m.id.idiag_cookie[0];
     out->closing = state_closing(m.idiag_state);
-    out->read = clock->wall(clock->ctx);
+    out->timewait = m.idiag_state == TCP_TIME_WAIT || m.idiag_timer == TIMER_OF_TIMEWAIT;
+    out->read = clock->mono(clock->ctx);
     return SC_OK;
 }
 

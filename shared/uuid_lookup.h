@@ -25,8 +25,9 @@ void uuid_lookup_free(struct uuid_lookup *l); /* NULL is fine */
 
 struct uuid_answer {
     uint64_t cookie;
-    bool closing;     /* the socket has sent or received a FIN, or is in TIME_WAIT */
-    struct wall read; /* the clock after the answer was read: it holds for packets captured up to here */
+    bool closing;  /* the socket has sent or received a FIN, or is in TIME_WAIT */
+    bool timewait; /* it is in TIME_WAIT, or what the kernel keeps in its place after FIN_WAIT_2: no socket any more */
+    struct mono read; /* the clock after the answer was read: it holds for packets captured up to here */
 };
 
 /* if_index is the interface the packet came by (0 = any). SC_OK, SC_ENOENT (no socket that may name a flow: none, a

@@ -38,7 +38,7 @@ struct feed {
     struct feed_settings s;
     struct instant clock;
     int64_t tick; /* floor(clock / tick_ns) as last announced */
-    struct wall until;
+    struct instant until;
     int64_t wall_minus_mono;
     struct instant burst_now;
     size_t address_count;
@@ -282,7 +282,7 @@ void feed_packet(struct feed *f, const struct feed_packet *p)
     commit(f, route.shard, true);
 }
 
-void feed_flush(struct feed *f, struct wall until)
+void feed_flush(struct feed *f, struct instant until)
 {
     f->until = until;
     publish_pending(f);
@@ -318,7 +318,7 @@ void feed_addresses(struct feed *f, const struct ipaddr *addresses, size_t count
     publish_pending(f);
 }
 
-void feed_housekeep(struct feed *f, struct instant now, struct wall until)
+void feed_housekeep(struct feed *f, struct instant now, struct instant until)
 {
     uint64_t flows = 0;
     f->until = until;

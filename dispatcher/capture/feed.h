@@ -72,11 +72,11 @@ void feed_packet(struct feed *f, const struct feed_packet *p);
 void feed_drop(struct feed *f, enum cause cause);
 
 /* End of a burst: publishes what is pending. until: every packet captured up to here has been fed. */
-void feed_flush(struct feed *f, struct wall until);
+void feed_flush(struct feed *f, struct instant until);
 
 /* Between bursts, at least every tick_ns on live capture: moves the clock to now (TICKs), brings owed address records,
  * sums maxflows, refreshes gauges, publishes to every ring. -read passes its own last instant (feed_clock). */
-void feed_housekeep(struct feed *f, struct instant now, struct wall until);
+void feed_housekeep(struct feed *f, struct instant now, struct instant until);
 struct instant feed_clock(const struct feed *f);
 
 /* The local addresses, for every shard: now where there is room, else by feed_housekeep. At most ANONYMIZE_EXEMPT_MAX

@@ -362,7 +362,7 @@ static bool prepare(struct live *l)
 
 static void count_gap(const struct live *l)
 {
-    int64_t gap = l->clock->wall(l->clock->ctx).ns - l->s.captured_until.ns;
+    int64_t gap = mono_now(l).ns - l->s.captured_until.ns;
     if (l->s.captured_until.ns > 0 && gap > 0)
         counter_add(&l->s.page->capture_gap_ms, (uint64_t)(gap / NS_PER_MS));
 }

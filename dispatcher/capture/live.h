@@ -20,7 +20,7 @@ struct live_settings {
     const char *program;        /* path of this program, for the message about permissions */
     struct fanout *fanout;      /* of -dispatchers; NULL: one thread */
     struct workers *workers;    /* likewise; stopped by live_run, the caller's */
-    struct wall captured_until; /* of the dispatcher before this one; 0 = there was none. The gap is counted. */
+    struct mono captured_until; /* of the dispatcher before this one; 0 = there was none. The gap is counted. */
 
     /* NULL, or: a dispatcher runs, and this one takes over from it (group.h). settle() is called once that one has
      * gone, before anything is fed: SC_OK or why it cannot be. */

@@ -39,7 +39,7 @@ struct dispatcher {
     struct fanout *fanout;              /* NULL: one thread */
     struct workers *workers;            /* likewise */
     struct dedup *dedup;                /* NULL without -dedup */
-    struct wall captured_until;         /* of the dispatcher before this one */
+    struct mono captured_until;         /* of the dispatcher before this one */
     int files[SAVEFILES_MAX];
     struct offline offline;
     bool heir; /* of a dispatcher that runs: shared memory is not ours yet */

@@ -58,7 +58,7 @@ static ssize_t on_read(void *ctx, void *buf, size_t n)
     while (!control_over(o->control)) {
         int ready = poll(p, 2, 0);
         if (ready == 0) {
-            feed_flush(o->feed, r->last);
+            feed_flush(o->feed, (struct instant){r->last.ns});
             ready = poll(p, 2, INPUT_PAUSE_MS);
         }
         beat(o);
@@ -126,7 +126,7 @@ static int read_packets(struct reading *r, char error[CAPTURE_ERROR])
     int n = 1;
     while (n > 0 && !control_over(o->control)) {
         n = capture_dispatch(r->capture, BURST, on_packet, r, error);
-        feed_housekeep(o->feed, feed_clock(o->feed), r->last);
+        feed_housekeep(o->feed, feed_clock(o->feed), (struct instant){r->last.ns});
         beat(o);
         control_poll(o->control);
     }
@@ -169,7 +169,7 @@ int offline_run(struct offline *o)
     for (unsigned i = 0; i < o->config->savefile_count && !control_over(o->control); i++)
         if (!read_file(o, i, &f, &last))
             break;
-    feed_flush(o->feed, last);
+    feed_flush(o->feed, (struct instant){last.ns});
     (void)drain_end(o->control, o->feed, o->page);
     if (o->control->gone)
         return EXIT_TEMPFAIL;

@@ -14,9 +14,11 @@
 #include "dispatcher/capture/filter.h"
 #include "dispatcher/capture/group.h"
 #include "dispatcher/capture/inherit.h"
+#include "dispatcher/capture/progress.h"
 #include "shared/log.h"
 
-#define BURST 4096 /* packets per dispatch: signals, timers and the other interfaces get their turn */
+#define BURST 4096           /* packets per dispatch: signals, timers and the other interfaces get their turn */
+#define JOINED_NS NS_PER_SEC /* so long after that all packets of before have been read */
 #define BUFFER_MIN ((uint64_t)1000000)
 #define HOSTS_MAX 256
 #define FILTER_TEXT ((size_t)256 * 1024)
@@ -32,11 +34,12 @@ struct source {
     struct capture_stats counted; /* what the counters hold of this capture */
     uint64_t buffer;
     enum filter_detail detail;
-    struct wall until;
+    struct progress progress;
     bool failed;
-    struct wall joined; /* its group; packets of before are another's, too */
-    int group;          /* of a hand-over; -1 = none */
-    uint64_t handed;    /* packets out of libpcap, with those that were forgotten at the join */
+    bool joined;           /* a group, within JOINED_NS: packets of before are another's, too */
+    struct mono joined_at; /* the group */
+    int group;             /* of a hand-over; -1 = none */
+    uint64_t handed;       /* packets out of libpcap, with those that were forgotten at the join */
 };
 
 struct fanout {
@@ -55,6 +58,8 @@ struct sources {
     struct ipaddr host[HOSTS_MAX];
     bool lost_one;
     unsigned burst; /* packets of the burst that runs */
+    struct mono burst_began;
+    struct steps steps; /* of the wall clock, as this thread saw them */
     char text[FILTER_TEXT], whole[FILTER_TEXT];
 };
 
@@ -164,7 +169,8 @@ static int join_group(struct sources *s, struct source *src, char error[CAPTURE_
         s->s.fanout->group[at].members++;
     }
     unlock(s);
-    src->joined = s->s.clock->wall(s->s.clock->ctx);
+    src->joined = true;
+    src->joined_at = s->s.clock->mono(s->s.clock->ctx);
     return rc;
 }
 
@@ -210,10 +216,9 @@ static void on_packet(void *ctx, const struct captured *c)
         .linktype = capture_linktype(src->capture),
         .ts = c->ts,
     };
-    if (c->ts.ns < src->joined.ns)
+    if (src->joined && steps_mono(&s->steps, c->ts, s->burst_began).ns < src->joined_at.ns)
         return;
-    if (c->ts.ns > src->until.ns)
-        src->until = c->ts;
+    progress_packet(&src->progress, c->ts);
     s->burst++;
     feed_packet(s->s.feed, &p);
 }
@@ -222,11 +227,10 @@ static void on_packet(void *ctx, const struct captured *c)
 static unsigned read_source(struct source *src)
 {
     struct sources *s = src->owner;
-    const struct clock *clock = s->s.clock;
     char error[CAPTURE_ERROR];
-    struct wall wall = clock->wall(clock->ctx);
     s->burst = 0;
-    feed_burst(s->s.feed, clock->mono(clock->ctx), wall);
+    s->burst_began = steps_look(&s->steps, s->s.clock);
+    feed_burst(s->s.feed, s->burst_began, steps_wall(&s->steps));
     int n = capture_dispatch(src->capture, BURST, on_packet, src, error);
     src->handed += n > 0 ? (unsigned)n : 0;
     counter_add_shared(&src->counters->delivered, s->burst);
@@ -234,8 +238,10 @@ static unsigned read_source(struct source *src)
     if (n < 0) {
         log_warn("interface %s: capture has failed: %s", src->shown, error);
         src->failed = true;
-    } else if (n < BURST && wall.ns - CAPTURE_DELAY_NS > src->until.ns && !inherit_begun(s->s.page)) {
-        src->until.ns = wall.ns - CAPTURE_DELAY_NS; /* it was drained, and nobody else has any */
+    } else {
+        /* drained proves something only where nobody else has any */
+        progress_burst(&src->progress, &s->steps, s->burst_began, n < BURST && !inherit_begun(s->s.page));
+        src->joined = src->joined && src->progress.until.ns < src->joined_at.ns + JOINED_NS;
     }
     return s->burst;
 }
@@ -283,13 +289,13 @@ unsigned sources_read_all(struct sources *s)
     return n;
 }
 
-struct wall sources_until(const struct sources *s)
+struct instant sources_until(const struct sources *s)
 {
     const struct clock *clock = s->s.clock;
-    struct wall until = {clock->wall(clock->ctx).ns - CAPTURE_DELAY_NS};
+    struct instant until = {clock->mono(clock->ctx).ns - CAPTURE_DELAY_NS};
     for (size_t i = 0; i < s->count; i++)
-        if (i == 0 || s->open[i]->until.ns < until.ns)
-            until = s->open[i]->until;
+        if (i == 0 || s->open[i]->progress.until.ns < until.ns)
+            until.ns = s->open[i]->progress.until.ns;
     return until;
 }
 
@@ -412,7 +418,7 @@ int sources_open(struct sources *s, const struct link *l, size_t expected, char 
     src->link = *l;
     (void)link_shown(l, src->shown);
     src->buffer = share(s, expected);
-    src->until = s->s.clock->wall(s->s.clock->ctx);
+    progress_begin(&src->progress, s->s.clock->mono(s->s.clock->ctx));
     int rc = capture_open_interface(l->name, s->s.config->maxheadersize, src->buffer, &src->capture, error);
     if (rc == SC_OK)
         rc = enter_group(s, src, error);

@@ -59,8 +59,8 @@ bool sources_lost_one(struct sources *s);
  * Returns the packets. */
 unsigned sources_read_all(struct sources *s);
 
-/* Every packet captured up to here, on whatever interface, has been fed. */
-struct wall sources_until(const struct sources *s);
+/* Every packet captured up to here (of CLOCK_MONOTONIC), on whatever interface, has been fed. */
+struct instant sources_until(const struct sources *s);
 
 /* Kernel statistics into the counters. */
 void sources_stats(struct sources *s);

@@ -31,7 +31,8 @@ struct aborts {
     struct aborts_setup s;
     uint64_t next[SHARDS_MAX]; /* note of each shard's board */
     uint64_t turn;
-    struct wall blind_until; /* events read before this may lack their flow */
+    uint64_t looked;         /* see aborts_looked */
+    struct mono blind_until; /* events read before this may lack their flow */
     /* numbers, from 1; place = number % ABORTS_MAX. All before first_end are over. */
     uint32_t last_flow, last_end, first_end;
     uint32_t flows_of[BUCKETS], ends_of[BUCKETS];
@@ -55,13 +56,12 @@ void aborts_free(struct aborts *a)
     free(a);
 }
 
-/* FNV-1a; who aims at one bucket meets ABORTS_GROUP. */
-static unsigned bucket_of(uint16_t port, const uint8_t *peer, unsigned len)
+static unsigned bucket_of(const struct aborts *a, uint16_t port, const uint8_t *peer, unsigned len)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325) ^ port;
-    for (unsigned i = 0; i < len; i++)
-        h = (h ^ peer[i]) * UINT64_C(0x100000001b3);
-    return (unsigned)((h ^ h >> 32) % BUCKETS);
+    uint8_t text[sizeof port + 16];
+    memcpy(text, &port, sizeof port);
+    memcpy(text + sizeof port, peer, len);
+    return (unsigned)(siphash_1_3(a->s.hash_key, text, sizeof port + len) % BUCKETS);
 }
 
 static bool stands(uint32_t number, uint32_t last)
@@ -69,15 +69,21 @@ static bool stands(uint32_t number, uint32_t last)
     return number != 0 && last - number < ABORTS_MAX;
 }
 
+uint64_t aborts_looked(const struct aborts *a)
+{
+    return a->looked;
+}
+
 /* ---- what comes in ---- */
 
 static void put_flow(struct aborts *a, unsigned shard, const struct reset_note *note)
 {
     const struct flowkey *key = &note->key;
-    uint32_t *bucket = &a->flows_of[bucket_of(key->port[note->side], key->addr[1 - note->side], key->addr_len)];
+    uint32_t *bucket = &a->flows_of[bucket_of(a, key->port[note->side], key->addr[1 - note->side], key->addr_len)];
     unsigned looked = 0;
     for (uint32_t n = *bucket; stands(n, a->last_flow) && looked < ABORTS_GROUP; looked++) {
         struct flow *f = &a->flow[n % ABORTS_MAX];
+        a->looked++;
         if (f->shard == shard && f->note.flow == note->flow && f->note.generation == note->generation &&
             f->note.side == note->side) {
             f->note.cookie = note->cookie;
@@ -101,10 +107,11 @@ static void close_end(struct aborts *a, struct end *e)
 
 /* A socket ends once. A hub that died between journal and feed left its event in both, and the second would name the
  * next flow of the same peer. The copy comes soon, so it stands near the top. */
-static bool is_known(const struct aborts *a, uint32_t n, uint64_t cookie)
+static bool is_known(struct aborts *a, uint32_t n, uint64_t cookie)
 {
     for (unsigned looked = 0; stands(n, a->last_end) && looked < COPIES_WITHIN; looked++) {
         const struct end *e = &a->end[n % ABORTS_MAX];
+        a->looked++;
         if ((uint64_t)e->ev.cookie == cookie)
             return true;
         n = e->before;
@@ -114,7 +121,7 @@ static bool is_known(const struct aborts *a, uint32_t n, uint64_t cookie)
 
 void aborts_event(struct aborts *a, const struct flowevent *ev)
 {
-    uint32_t *bucket = &a->ends_of[bucket_of(ev->sport, ev->dst.bytes, ev->dst.len)];
+    uint32_t *bucket = &a->ends_of[bucket_of(a, ev->sport, ev->dst.bytes, ev->dst.len)];
     if (is_known(a, *bucket, (uint64_t)ev->cookie))
         return;
     uint32_t number = ++a->last_end;
@@ -187,7 +194,7 @@ static int by_reset(const void *a, const void *b)
 static int by_read(const void *a, const void *b)
 {
     const struct end *const *x = a, *const *y = b;
-    return ((*x)->ev.time.ns > (*y)->ev.time.ns) - ((*x)->ev.time.ns < (*y)->ev.time.ns);
+    return ((*x)->ev.seen.ns > (*y)->ev.seen.ns) - ((*x)->ev.seen.ns < (*y)->ev.seen.ns);
 }
 
 static struct end *end_of_cookie(const struct group *g, uint64_t cookie)
@@ -200,9 +207,10 @@ static struct end *end_of_cookie(const struct group *g, uint64_t cookie)
 
 static void gather_ends(struct aborts *a, const struct flowevent *ev, struct group *g)
 {
-    uint32_t n = a->ends_of[bucket_of(ev->sport, ev->dst.bytes, ev->dst.len)];
+    uint32_t n = a->ends_of[bucket_of(a, ev->sport, ev->dst.bytes, ev->dst.len)];
     for (; stands(n, a->last_end); n = a->end[n % ABORTS_MAX].before) {
         struct end *e = &a->end[n % ABORTS_MAX];
+        a->looked++;
         if (e->over || !same_group(&e->ev, ev))
             continue;
         e->turn = a->turn;
@@ -216,9 +224,10 @@ static void gather_ends(struct aborts *a, const struct flowevent *ev, struct gro
 /* Flows whose name tells their cookie are closed together with its event. */
 static void gather_flows(struct aborts *a, const struct flowevent *ev, struct group *g)
 {
-    uint32_t n = a->flows_of[bucket_of(ev->sport, ev->dst.bytes, ev->dst.len)];
+    uint32_t n = a->flows_of[bucket_of(a, ev->sport, ev->dst.bytes, ev->dst.len)];
     for (; stands(n, a->last_flow); n = a->flow[n % ABORTS_MAX].before) {
         struct flow *f = &a->flow[n % ABORTS_MAX];
+        a->looked++;
         if (f->over || !fits(ev, &f->note))
             continue;
         struct end *own = end_of_cookie(g, f->note.cookie);
@@ -249,14 +258,14 @@ static void complete(struct aborts *a, struct end *e, struct flow *f)
 }
 
 /* The rule of aborts.h, for events read up to `settled`. */
-static void match(struct aborts *a, struct group *g, struct wall settled)
+static void match(struct aborts *a, struct group *g, struct mono settled)
 {
     unsigned from = 0, to = 0, waiting = 0; /* flows [from, to) are what `waiting` events have to choose from */
-    for (unsigned i = 0; i < g->ends && g->end[i]->ev.time.ns <= settled.ns; i++) {
+    for (unsigned i = 0; i < g->ends && g->end[i]->ev.seen.ns <= settled.ns; i++) {
         struct end *e = g->end[i];
         if (e->over)
             continue;
-        while (to < g->flows && g->flow[to]->note.at.ns <= e->ev.time.ns)
+        while (to < g->flows && g->flow[to]->note.at.ns <= e->ev.seen.ns)
             to++;
         if (to == from) {
             close_end(a, e); /* not captured; or all that it may have been are somebody else's */
@@ -265,7 +274,7 @@ static void match(struct aborts *a, struct group *g, struct wall settled)
         e->had_flows = true;
         if (++waiting < to - from)
             continue;
-        if (waiting == 1 && e->ev.time.ns > a->blind_until.ns)
+        if (waiting == 1 && e->ev.seen.ns > a->blind_until.ns)
             complete(a, e, g->flow[from]);
         from = to;
         waiting = 0;
@@ -274,12 +283,12 @@ static void match(struct aborts *a, struct group *g, struct wall settled)
 
 /* ---- turns ---- */
 
-static struct wall read_boards(struct aborts *a, struct wall now)
+static struct mono read_boards(struct aborts *a, struct mono now)
 {
-    struct wall settled = {INT64_MAX};
+    struct mono settled = {INT64_MAX};
     for (unsigned i = 0; i < a->s.shards; i++) {
         const struct reset_board *board = &a->s.pages[i]->resets;
-        struct wall one = reset_board_settled(board); /* before the notes: all up to it are there */
+        struct mono one = reset_board_settled(board); /* before the notes: all up to it are there */
         struct reset_note note;
         uint64_t missed = 0;
         for (unsigned n = 0; n < 2 * RESET_NOTES && reset_board_read(board, &a->next[i], &missed, &note); n++)
@@ -293,26 +302,26 @@ static struct wall read_boards(struct aborts *a, struct wall now)
     return settled;
 }
 
-static void expire(struct aborts *a, struct wall now)
+static void expire(struct aborts *a, struct mono now)
 {
     int64_t oldest = now.ns - a->s.wait_ns - GRACE_NS;
     for (; a->last_end - a->first_end < ABORTS_MAX; a->first_end++) {
         struct end *e = &a->end[a->first_end % ABORTS_MAX];
-        if (!e->over && e->ev.time.ns >= oldest)
+        if (!e->over && e->ev.seen.ns >= oldest)
             return;
         if (!e->over)
             close_end(a, e);
     }
 }
 
-void aborts_turn(struct aborts *a, struct wall now)
+void aborts_turn(struct aborts *a, struct mono now)
 {
     static struct group g; /* 4 KiB; the hub has one thread */
-    struct wall settled = read_boards(a, now);
+    struct mono settled = read_boards(a, now);
     a->turn++;
     for (uint32_t n = a->first_end; a->last_end - n < ABORTS_MAX; n++) {
         struct end *e = &a->end[n % ABORTS_MAX];
-        if (e->over || e->turn == a->turn || e->ev.time.ns > settled.ns)
+        if (e->over || e->turn == a->turn || e->ev.seen.ns > settled.ns)
             continue;
         g = (struct group){.whole = true};
         gather_ends(a, &e->ev, &g);

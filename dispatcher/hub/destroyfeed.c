@@ -53,6 +53,7 @@ static void on_socket(struct destroyfeed *d, const struct inet_diag_msg *m)
     uint64_t cookie = (uint64_t)m->id.idiag_cookie[1] << 32 | m->id.idiag_cookie[0];
     ev.cookie = (int64_t)cookie;
     ev.time = d->s.clock->wall(d->s.clock->ctx);
+    ev.seen = d->s.clock->mono(d->s.clock->ctx);
     ev.yyyymmdd = clock_yyyymmdd(ev.time);
     /* Shards name by the cookie: what stands here is for people, and for a form without gaps. */
     if (uuid_from_cookie(&ev.uuid, d->s.prefix[0] ? d->s.prefix : "unnamed", cookie) != SC_OK)

@@ -20,7 +20,7 @@ struct destroyfeed_setup {
     int fd;
     const char *prefix;        /* of the UUIDs, empty while not known; stays the caller's */
     struct hub_page *counters; /* destroyed, destroy_overruns */
-    /* An open event that is `destroyed`; its time is when it was read */
+    /* An open event that is `destroyed`; its time, and `seen`, is when it was read */
     void (*on_event)(void *ctx, const struct flowevent *ev);
     void *ctx;
 };

@@ -175,7 +175,7 @@ static void on_heartbeat(void *ctx)
 {
     struct hub *h = ctx;
     if (h->aborts)
-        aborts_turn(h->aborts, h->clock->wall(h->clock->ctx));
+        aborts_turn(h->aborts, hub_now(h));
     if (prefix_due(&h->prefix, hub_now(h)))
         publish_to_all(h->publish, &h->prefix.shows, hub_now(h));
     publish_flush(h->publish);
@@ -238,7 +238,8 @@ static int open_sockets(struct hub *h)
                                "cannot use -tcpinfo.eventsocket: the path is too long, or out of memory");
     }
     if (h->destroy_feed >= 0) {
-        struct aborts_setup as = {c->shards, h->pages.shard, c->uuidwaitduration_ns, h->pages.hub, on_destroyed, h};
+        struct aborts_setup as = {
+            c->shards, h->pages.shard, c->uuidwaitduration_ns, &c->hash_key, h->pages.hub, on_destroyed, h};
         h->aborts = aborts_new(&as);
         if (!h->aborts)
             return hub_give_up(h, EXIT_FAILED, "cannot start: out of memory");

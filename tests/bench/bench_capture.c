@@ -132,7 +132,7 @@ static uint64_t ours(const char *path, int64_t *ns_r)
     w.linktype = capture_linktype(c);
     int64_t start = bench_thread_cpu();
     while (capture_dispatch(c, BURST, on_packet, &w, error) > 0) {
-        feed_flush(w.feed, (struct wall){0});
+        feed_flush(w.feed, (struct instant){0});
         consume();
     }
     *ns_r += bench_thread_cpu() - start;

@@ -68,7 +68,7 @@ int main(int argc, char **argv)
         for (unsigned i = 0; i < batch && n < packets; i++, n++)
             done += (uint64_t)put(&secret, shards, &pool[n % POOL], (int64_t)n);
         for (unsigned i = 0; i < shards; i++) {
-            (void)ring_publish(&rings[i], (struct wall){(int64_t)n}, (struct instant){(int64_t)n});
+            (void)ring_publish(&rings[i], (struct instant){(int64_t)n}, (struct instant){(int64_t)n});
             atomic_store_explicit(&peers[i].cons, rings[i].published, memory_order_relaxed); /* no other thread */
         }
     }

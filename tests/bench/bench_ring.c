@@ -38,7 +38,7 @@ static void *produce(void *arg)
             memset(r + 1, (int)n, len);
             ring_commit(&p);
         }
-        (void)ring_publish(&p, (struct wall){0}, (struct instant){0});
+        (void)ring_publish(&p, (struct instant){0}, (struct instant){0});
         if (ring_fill(&p) > p.size - p.size / 8)
             sched_yield();
     }

@@ -157,7 +157,7 @@ static bool put(struct bench *b)
 static void publish(struct bench *b)
 {
     int64_t ns = now_ns(b);
-    (void)ring_publish(&b->producer, (struct wall){ns}, (struct instant){ns});
+    (void)ring_publish(&b->producer, (struct instant){ns}, (struct instant){ns});
 }
 
 /* How often another process took the core away. */

@@ -75,7 +75,7 @@ static void produce(struct run *run)
             in++;
         }
         bad += p.peer_bad;
-        if (n % 16 == 0 && ring_publish(&p, (struct wall){0}, (struct instant){0}))
+        if (n % 16 == 0 && ring_publish(&p, (struct instant){0}, (struct instant){0}))
             doorbell_ring(run->bell[0]);
         atomic_store_explicit(&run->published, p.published, memory_order_relaxed);
     }

@@ -66,7 +66,7 @@ static void *produce(void *arg)
             ring_commit(&p);
             n++;
         }
-        (void)ring_publish(&p, (struct wall){(int64_t)n}, (struct instant){(int64_t)n});
+        (void)ring_publish(&p, (struct instant){(int64_t)n}, (struct instant){(int64_t)n});
         if (ring_fill(&p) > p.size / 2)
             sched_yield();
     }

@@ -53,7 +53,7 @@ static void *produce(void *arg)
         r->kind = RING_TICK;
         r->ts_ns = (int64_t)n;
         ring_commit(&p);
-        if (ring_publish(&p, (struct wall){0}, (struct instant){0})) {
+        if (ring_publish(&p, (struct instant){0}, (struct instant){0})) {
             doorbell_ring(run->bell[0]);
             run->rung++;
         }

@@ -37,6 +37,7 @@ struct rig {
     struct config config;
     struct clock clock;
     int64_t mono, wall;
+    int64_t step; /* by which packets, and the wall clock of a test, are off RIG_T0 */
     struct sysops sys;
     char root[64];
     int datadir, staging, events, reports;
@@ -352,7 +353,7 @@ static inline void rig_header(uint8_t h[54], const struct rig_packet *p)
 static inline void rig_commit(struct rig *r, int64_t at)
 {
     ring_commit(&r->producer);
-    (void)ring_publish(&r->producer, (struct wall){RIG_T0 + at}, (struct instant){RIG_T0 + at});
+    (void)ring_publish(&r->producer, (struct instant){RIG_T0 + at}, (struct instant){RIG_T0 + at});
 }
 
 static inline void rig_send(struct rig *r, const struct rig_packet *p)
@@ -368,7 +369,8 @@ static inline void rig_send(struct rig *r, const struct rig_packet *p)
     rec->l4_off = 34;
     rec->hdr_len = 54;
     rec->tcp_flags = p->flags;
-    rec->ts_ns = rec->clock_ns = RIG_T0 + p->at;
+    rec->clock_ns = RIG_T0 + p->at;
+    rec->ts_ns = rec->clock_ns + r->step;
     rec->flow_hash = flowkey_hash(&key, &r->config.hash_key);
     rec->tcp_seq = p->seq;
     rec->payload_len = rec->wire_len - 54;

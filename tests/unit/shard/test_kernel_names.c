@@ -24,6 +24,13 @@ static int fake_ask(void *ctx, const struct flowkey *key, uint32_t if_index, str
     return kernel.result;
 }
 
+/* Both clocks begin at RIG_T0; the test sets the wall clock by r->step. */
+static struct wall stepped_wall(void *ctx)
+{
+    const struct rig *r = ctx;
+    return (struct wall){r->mono + r->step};
+}
+
 static struct rig *kernel_rig_with(const char *prefix)
 {
     struct rig *r = rig_new();
@@ -33,8 +40,9 @@ static struct rig *kernel_rig_with(const char *prefix)
     r->config.uuid_sources = UUID_SOURCE_KERNEL;
     strcpy(r->config.kernel_prefix.text, prefix);
     r->ask = fake_ask;
+    r->config.kernel_destroy = true;
     r->mono = RIG_T0;
-    r->wall = RIG_T0;
+    r->clock.wall = stepped_wall;
     rig_start(r);
     return r;
 }
@@ -87,7 +95,7 @@ static void destroyed(struct rig *r, uint64_t cookie, int64_t at)
                            .key = rig_key(1),
                            .dport = 443,
                            .cookie = (int64_t)cookie,
-                           .time = {RIG_T0 + at}};
+                           .seen = {RIG_T0 + at}};
     shard_event(r->shard, &ev, false);
 }
 
@@ -577,6 +585,252 @@ static void event_and_cookie_of_one_socket_make_one_file(void **state)
     }
 }
 
+static void event_is_told(struct rig *r, uint16_t flow, const char *uuid, uint64_t cookie)
+{
+    struct flowevent ev = {.kind = FLOWEVENT_OPEN, .has_id = true, .cookie = (int64_t)cookie, .yyyymmdd = 20231114};
+    ev.key = rig_key(flow);
+    ev.time.ns = RIG_T0;
+    assert_int_equal(uuid_set(&ev.uuid, uuid, strlen(uuid)), SC_OK);
+    shard_event(r->shard, &ev, false);
+}
+
+/* Somebody injects an event with the cookie of another connection's socket. */
+static void foreign_cookie_keeps_nobody_from_a_name(void **state)
+{
+    struct rig *r = kernel_rig();
+    struct rig_packet other = {.flow = 2, .seq = 5, .flags = TCP_ACK};
+    (void)state;
+    rig_send(r, &other);
+    rig_run(r);
+    event_is_told(r, 2, "by_hand", 0xa);
+    handshake(r, 10, 1);
+    answers(0xa, 13, false);
+    captured_until(r, 20);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xa));
+    assert_true(rig_exists(r, "data/" RIG_DAY "/by_hand.pcap.gz"));
+    rig_free(r);
+}
+
+static void event_that_names_nothing_takes_no_cookie(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    answers(0xa, 3, false);
+    captured_until(r, 10);
+    event_is_told(r, 1, "too_late", 0xb);
+    assert_int_equal(counter_get(&r->page->c.missed_uuids[SAVER_UUIDFOUND]), 1);
+    fins(r, 20);
+    handshake(r, 30, 70001);
+    answers(0xb, 40, false);
+    captured_until(r, 50);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xa) && has_file(r, 0xb));
+    assert_int_equal(rig_sum_drops(r), 0);
+    rig_free(r);
+}
+
+static void what_is_left_answers(uint64_t cookie, int64_t at)
+{
+    answers(cookie, at, true);
+    kernel.answer.timewait = true;
+}
+
+/* Nobody had read the cookie of the socket: what is left of it in TIME_WAIT has got another. */
+static void cookie_of_the_destroyed_socket_goes_before_that_of_timewait(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    fins(r, 10);
+    what_is_left_answers(0xc2, 20);
+    captured_until(r, 30);
+    captured_until(r, 20 * MS);
+    assert_int_equal(kernel.asked, 2);
+    assert_int_equal(counter_get(&r->page->c.uuids), 0);
+    destroyed(r, 0xc1, 21 * MS);
+    captured_until(r, 30 * MS);
+    captured_until(r, 4 * SEC);
+    finish(r, 5 * SEC);
+    assert_int_equal(rig_count_files(r, "data"), 1);
+    assert_true(has_file(r, 0xc1));
+    rig_free(r);
+}
+
+/* The feed may have overrun, or there is none. */
+static void timewait_names_what_has_no_better_name(void **state)
+{
+    enum { LATE, NO_FEED, AT_THE_END, CASES };
+    (void)state;
+    for (int at = LATE; at < CASES; at++) {
+        struct rig *r = kernel_rig();
+        r->config.kernel_destroy = at != NO_FEED;
+        handshake(r, 0, 1);
+        fins(r, 10);
+        what_is_left_answers(0xc2, 20);
+        captured_until(r, 30);
+        captured_until(r, 40);
+        assert_int_equal(counter_get(&r->page->c.uuids), at == NO_FEED);
+        for (int64_t t = SEC; at == LATE && t <= 2 * SEC; t += 200 * MS)
+            captured_until(r, t);
+        assert_int_equal(counter_get(&r->page->c.uuids), at == NO_FEED);
+        for (int64_t t = 2 * SEC; at == LATE && t <= 4 * SEC; t += 200 * MS)
+            captured_until(r, t);
+        assert_int_equal(counter_get(&r->page->c.uuids), at != AT_THE_END);
+        rig_end(r, 4 * SEC + MS);
+        assert_true(has_file(r, 0xc2));
+        rig_check_balance(r);
+        rig_free(r);
+    }
+}
+
+/* More news than there is room for, while a shard catches up: the oldest is an answer, and goes. */
+static void flow_whose_answer_was_dropped_is_asked_for_again(void **state)
+{
+    struct rig *r = kernel_rig();
+    struct flowevent ev = {
+        .kind = FLOWEVENT_OPEN, .has_id = true, .destroyed = true, .dport = 443, .seen = {RIG_T0 + 5 * MS}};
+    (void)state;
+    ev.key = rig_key(2);
+    handshake(r, 0, 1);
+    answers(0xa, 4 * MS, false);
+    rig_run(r);
+    assert_int_equal(kernel.asked, 1);
+    for (unsigned i = 0; i < 65536; i++) {
+        ev.cookie = 1000 + i;
+        shard_event(r->shard, &ev, false);
+    }
+    answers(0xa, 20 * MS, false);
+    captured_until(r, 15 * MS);
+    assert_int_equal(kernel.asked, 2);
+    captured_until(r, 30 * MS);
+    assert_int_equal(counter_get(&r->page->c.uuids), 1);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xa));
+    rig_free(r);
+}
+
+/* An answer for a flow that has been followed by another connection of its tuple: the latter is asked for, too. */
+static void answer_for_a_former_flow_leaves_the_next_its_question(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    handshake(r, 0, 1);
+    answers(0xa, 3, false);
+    captured_until(r, 10);
+    destroyed(r, 0xa, 11);
+    fins(r, 20);
+    captured_until(r, 25);
+    packet(r, 30, 70001, TCP_SYN, false);
+    fins(r, 31);
+    packet(r, 40, 140001, TCP_ACK, false); /* joins the second: no new SYN */
+    captured_until(r, 50);
+    packet(r, 20 * MS, 210001, TCP_SYN, false);
+    answers(0xa, 21 * MS, false); /* of the socket that was */
+    captured_until(r, 22 * MS);
+    packet(r, 23 * MS, 950, TCP_SYN | TCP_ACK, true);
+    packet(r, 24 * MS, 210002, TCP_ACK, false);
+    answers(0xb, 25 * MS, false);
+    captured_until(r, 26 * MS);
+    finish(r, SEC);
+    assert_true(has_file(r, 0xa) && has_file(r, 0xb));
+    rig_free(r);
+}
+
+static void set_clock(struct rig *r, int64_t at, int64_t by)
+{
+    r->mono = RIG_T0 + at;
+    rig_run(r);
+    r->step += by;
+    rig_run(r);
+}
+
+/* Back, forward, by much and by little: names come as if nothing had happened. */
+static void clock_that_is_set_delays_no_name(void **state)
+{
+    static const int64_t steps[] = {-3600 * SEC, -SEC, -20 * MS, 20 * MS, SEC, 3600 * SEC};
+    (void)state;
+    for (unsigned i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        struct rig *r = kernel_rig();
+        handshake(r, 0, 1);
+        captured_until(r, 1 * MS);
+        set_clock(r, 5 * MS, steps[i]);
+        answers(0xa, 10 * MS, false);
+        captured_until(r, 11 * MS); /* asked before the step, and again after it */
+        captured_until(r, 12 * MS);
+        assert_int_equal(counter_get(&r->page->c.uuids), 1);
+        kernel.result = SC_ENOENT;
+        fins(r, 20 * MS);
+        handshake(r, 30 * MS, 70001); /* after the step */
+        fins(r, 40 * MS);
+        captured_until(r, 45 * MS);
+        destroyed(r, 0xb, 46 * MS);
+        captured_until(r, 50 * MS);
+        assert_int_equal(counter_get(&r->page->c.uuids), 2);
+        set_clock(r, 200 * MS, -steps[i]);
+        handshake(r, 210 * MS, 140001);
+        answers(0xc, 215 * MS, false);
+        captured_until(r, 220 * MS);
+        assert_int_equal(counter_get(&r->page->c.uuids), 3);
+        kernel.result = SC_ENOENT;
+        rig_end(r, SEC);
+        assert_int_equal(rig_sum_drops(r), 0);
+        assert_int_equal(rig_count_files(r, "data"), 3);
+        rig_free(r);
+    }
+}
+
+/* The clock is set while an answer waits: what begins after it was read is not meant, whatever time it carries. */
+static void clock_that_is_set_gives_no_name_to_a_later_flow(void **state)
+{
+    static const int64_t steps[] = {-3600 * SEC, -SEC, SEC};
+    (void)state;
+    for (unsigned i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        struct rig *r = kernel_rig();
+        handshake(r, 0, 1);
+        r->mono = RIG_T0 + 20 * MS;
+        answers(0xa, 20 * MS, true);
+        rig_run(r);
+        assert_int_equal(kernel.asked, 1);
+        kernel.result = SC_ENOENT;
+        fins(r, 25 * MS);
+        set_clock(r, 30 * MS, steps[i]);
+        handshake(r, 40 * MS, 70001);
+        fins(r, 42 * MS);
+        captured_until(r, 50 * MS);
+        destroyed(r, 0xb, 51 * MS);
+        captured_until(r, 60 * MS);
+        finish(r, SEC);
+        assert_true(has_file(r, 0xa));
+        const struct rig_packet first[] = {
+            {.flow = 1, .at = 0, .seq = 1, .flags = TCP_SYN},
+            {.flow = 1, .at = 1, .seq = 900, .flags = TCP_SYN | TCP_ACK, .back = true},
+            {.flow = 1, .at = 2, .seq = 2, .flags = TCP_ACK},
+            {.flow = 1, .at = 25 * MS, .seq = 50, .flags = TCP_FIN | TCP_ACK},
+            {.flow = 1, .at = 25 * MS + 1, .seq = 950, .flags = TCP_FIN | TCP_ACK, .back = true}};
+        rig_check_file(r, RIG_DAY "/p_1_000000000000000A.pcap.gz", first, 5);
+        assert_int_equal(rig_sum_drops(r), 0);
+        rig_free(r);
+    }
+}
+
+static void hub_is_told_resets_by_the_clock_that_nobody_sets(void **state)
+{
+    struct rig *r = kernel_rig();
+    struct reset_note note[8];
+    (void)state;
+    handshake(r, 0, 1);
+    set_clock(r, 10 * MS, -3600 * SEC);
+    packet(r, 20 * MS, 950, TCP_RST, true);
+    r->mono = RIG_T0 + 25 * MS;
+    rig_run(r);
+    assert_int_equal(notes(r, note), 1);
+    assert_int_equal(note[0].at.ns, RIG_T0 + 20 * MS);
+    finish(r, SEC);
+    rig_free(r);
+}
+
 static void without_lookup_nobody_is_asked(void **state)
 {
     struct rig *r = kernel_rig();
@@ -688,6 +942,15 @@ int main(void)
         cmocka_unit_test(without_a_prefix_there_is_no_file),
         cmocka_unit_test(given_prefix_stands),
         cmocka_unit_test(event_and_cookie_of_one_socket_make_one_file),
+        cmocka_unit_test(foreign_cookie_keeps_nobody_from_a_name),
+        cmocka_unit_test(event_that_names_nothing_takes_no_cookie),
+        cmocka_unit_test(cookie_of_the_destroyed_socket_goes_before_that_of_timewait),
+        cmocka_unit_test(timewait_names_what_has_no_better_name),
+        cmocka_unit_test(flow_whose_answer_was_dropped_is_asked_for_again),
+        cmocka_unit_test(answer_for_a_former_flow_leaves_the_next_its_question),
+        cmocka_unit_test(clock_that_is_set_delays_no_name),
+        cmocka_unit_test(clock_that_is_set_gives_no_name_to_a_later_flow),
+        cmocka_unit_test(hub_is_told_resets_by_the_clock_that_nobody_sets),
         cmocka_unit_test(without_lookup_nobody_is_asked),
         cmocka_unit_test(hash_names_what_has_data_both_ways_after_the_wait),
         cmocka_unit_test(flow_that_comes_back_gets_its_name_again),

@@ -117,7 +117,25 @@ static void largest_event_fits(void **state)
     memset(ev.uuid.text, 'u', UUID_MAX);
     ev.uuid.text[UUID_MAX] = '\0';
     ev.zone_minutes = -23 * 60 - 59;
+    ev.destroyed = true;
+    ev.seen.ns = INT64_MIN;
     assert_true(flowevent_format(&ev, text, sizeof text) > 0);
+}
+
+/* What the hub and its shards say to one another. */
+static void end_of_a_socket_comes_back_with_its_moment(void **state)
+{
+    static const char line[] =
+        "{\"Event\":0,\"Timestamp\":\"2024-11-19T16:51:48Z\",\"UUID\":\"a_1\",\"ID\":{\"SPort\":443,\"DPort\":1,"
+        "\"SrcIP\":\"192.0.2.1\",\"DstIP\":\"192.0.2.2\",\"Interface\":0,\"Cookie\":5},\"Source\":\"destroy\","
+        "\"Seen\":9007199254740993}";
+    char text[FLOWEVENT_TEXT];
+    (void)state;
+    assert_int_equal(flowevent_parse(line, strlen(line), &ev), FLOWEVENT_GOOD);
+    assert_true(ev.destroyed);
+    assert_int_equal(ev.seen.ns, INT64_C(9007199254740993));
+    assert_int_equal(flowevent_format(&ev, text, sizeof text), strlen(line));
+    assert_string_equal(text, line);
 }
 
 static void cookies_never_pass_a_double(void **state)
@@ -478,6 +496,7 @@ int main(void)
         cmocka_unit_test(close_event),
         cmocka_unit_test(both_forms_come_back_exactly),
         cmocka_unit_test(largest_event_fits),
+        cmocka_unit_test(end_of_a_socket_comes_back_with_its_moment),
         cmocka_unit_test(cookies_never_pass_a_double),
         cmocka_unit_test(cookie_and_interface_that_are_no_integers),
         cmocka_unit_test(keys_match_in_any_case),

@@ -88,7 +88,7 @@ static void note_in_the_making_and_one_that_does_not_check_are_passed_over(void 
 static void settled_is_told(void **state)
 {
     (void)state;
-    reset_board_settle(&board, (struct wall){17});
+    reset_board_settle(&board, (struct mono){17});
     assert_int_equal(reset_board_settled(&board).ns, 17);
 }
 

@@ -45,7 +45,7 @@ static void pair_close(struct pair *t)
 
 static bool publish(struct pair *t)
 {
-    return ring_publish(&t->p, (struct wall){1}, (struct instant){2});
+    return ring_publish(&t->p, (struct instant){1}, (struct instant){2});
 }
 
 /* A valid packet record whose payload is made from n. Returns false when there is no room. */

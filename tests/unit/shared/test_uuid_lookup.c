@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -122,6 +123,43 @@ static void test_half_closed_counts_as_closing(void **state)
     uuid_lookup_free(l);
 }
 
+/* The client has closed first; its socket is gone, and the kernel keeps what is left of it: waiting for the other end's
+ * FIN, and then in TIME_WAIT. */
+static void test_what_is_left_of_a_socket_is_told_apart(void **state)
+{
+    struct uuid_lookup *l = uuid_lookup_new();
+    struct pair p = {0};
+    struct flowkey key;
+    struct uuid_answer answer = {0};
+    uint32_t lo = htonl(INADDR_LOOPBACK);
+    char byte;
+    (void)state;
+    connect_pair(&p, AF_INET, AF_INET);
+    uint16_t port = ntohs(((struct sockaddr_in *)&p.client_addr)->sin_port);
+    flowkey_make(&key, 4, (const uint8_t *)&lo, port, (const uint8_t *)&lo,
+                 ntohs(((struct sockaddr_in *)&p.server_addr)->sin_port));
+    unsigned client = key.port[0] == port ? 0 : 1;
+    assert_int_equal(uuid_lookup_ask_local(l, &key, client, 0, clock_system(), &answer), SC_OK);
+    assert_false(answer.timewait);
+    assert_int_equal(shutdown(p.client, SHUT_WR), 0);
+    assert_int_equal(recv(p.server, &byte, 1, 0), 0);
+    assert_int_equal(uuid_lookup_ask_local(l, &key, client, 0, clock_system(), &answer), SC_OK);
+    assert_true(answer.closing);
+    assert_false(answer.timewait); /* FIN_WAIT_2 of a socket */
+    close(p.client);
+    for (int i = 0; i < 10000 && !answer.timewait; i++) { /* until its FIN is acknowledged: FIN_WAIT_2 without one */
+        assert_int_equal(uuid_lookup_ask_local(l, &key, client, 0, clock_system(), &answer), SC_OK);
+        assert_true(answer.closing);
+        (void)poll(NULL, 0, 1);
+    }
+    assert_true(answer.timewait);
+    close(p.server);
+    assert_int_equal(uuid_lookup_ask_local(l, &key, client, 0, clock_system(), &answer), SC_OK);
+    assert_true(answer.timewait);
+    close(p.listener);
+    uuid_lookup_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +167,7 @@ int main(void)
         cmocka_unit_test(test_ipv6),
         cmocka_unit_test(test_dual_stack),
         cmocka_unit_test(test_half_closed_counts_as_closing),
+        cmocka_unit_test(test_what_is_left_of_a_socket_is_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,7 +180,7 @@ static void test_record(void **state)
     (void)state;
     open_house(1, false, NS_PER_SEC);
     feed_tcp(1000, 77, 5);
-    feed_flush(h.feed, (struct wall){5});
+    feed_flush(h.feed, (struct instant){5});
     drain(0);
     assert_int_equal(h.seen_count[0], 1);
     const struct seen *s = &h.seen[0][0];
@@ -217,7 +217,7 @@ static void test_snaplen(void **state)
     struct feed_packet p = packet(f, sizeof f, 1);
     p.wire_len = 1500;
     feed_packet(h.feed, &p);
-    feed_flush(h.feed, (struct wall){1});
+    feed_flush(h.feed, (struct instant){1});
     drain(0);
     assert_int_equal(h.seen[0][0].rec.caplen, 256);
     assert_int_equal(h.seen[0][0].rec.wire_len, 1500);
@@ -244,7 +244,7 @@ static void test_causes(void **state)
             f[cases[i].at] = cases[i].value;
         struct feed_packet p = packet(f, cases[i].len ? cases[i].len : sizeof f, 1);
         feed_packet(h.feed, &p);
-        feed_flush(h.feed, (struct wall){1});
+        feed_flush(h.feed, (struct instant){1});
         assert_int_equal(counter_get(&h.page.drops[cases[i].cause]), 1);
         assert_int_equal(drops_total(), 1);
         check_balance(1);
@@ -303,7 +303,7 @@ static void test_tick_before_the_packet_that_crosses(void **state)
     feed_tcp(1, 2, 150);
     feed_tcp(1, 3, 120); /* back in time: the clock stands */
     feed_tcp(1, 4, 1000);
-    feed_flush(h.feed, (struct wall){1000});
+    feed_flush(h.feed, (struct instant){1000});
     drain_all();
     unsigned home = h.seen_count[0] > h.seen_count[1] ? 0 : 1, away = 1 - home;
     static const int kinds[] = {RING_PACKET, RING_PACKET, RING_TICK, RING_PACKET, RING_PACKET, RING_TICK, RING_PACKET};
@@ -364,7 +364,7 @@ static void test_same_for_any_number_of_shards(void **state)
             uint16_t flow = (uint16_t)((x >> 24) % 40);
             feed_tcp(flow, (uint32_t)flow << 16 | i, ts - back);
         }
-        feed_flush(h.feed, (struct wall){ts});
+        feed_flush(h.feed, (struct instant){ts});
         drain_all();
         for (uint16_t n = 0; n < 40; n++) {
             char *now = story(n);
@@ -389,7 +389,7 @@ static void test_live_ring_full(void **state)
     feed_burst(h.feed, (struct mono){1000}, (struct wall){1000});
     for (uint32_t i = 0; i < 2000; i++)
         feed_tcp(1, i, 10);
-    feed_flush(h.feed, (struct wall){10});
+    feed_flush(h.feed, (struct instant){10});
     uint64_t full = counter_get(&h.page.drops[CAUSE_RING_FULL]);
     assert_int_equal(full, 2000 - RING_BYTES / 128);
     assert_int_equal(counter_get(&h.page.ring_full[0]), full);
@@ -399,7 +399,7 @@ static void test_live_ring_full(void **state)
     for (uint32_t i = 0; i < h.seen_count[0]; i++)
         assert_int_equal(h.seen[0][i].rec.tcp_seq, i);
     feed_tcp(1, 2000, 10);
-    feed_flush(h.feed, (struct wall){10});
+    feed_flush(h.feed, (struct instant){10});
     drain(0);
     assert_int_equal(h.seen[0][h.seen_count[0] - 1].rec.tcp_seq, 2000);
     check_balance(2001);
@@ -412,7 +412,7 @@ static void test_offline_waits(void **state)
     open_house(2, false, 100);
     for (uint32_t i = 0; i < 4000; i++)
         feed_tcp((uint16_t)(i % 50), i, i);
-    feed_flush(h.feed, (struct wall){4000});
+    feed_flush(h.feed, (struct instant){4000});
     assert_true(h.waits > 0);
     drain_all();
     assert_int_equal(drops_total(), 0);
@@ -435,7 +435,7 @@ static void test_offline_gives_up(void **state)
     h.give_up = true;
     feed_tcp(1, 9999, 1);
     assert_int_equal(counter_get(&h.page.drops[CAUSE_RING_FULL]), 1);
-    feed_flush(h.feed, (struct wall){1});
+    feed_flush(h.feed, (struct instant){1});
     check_balance(RING_BYTES / 128 + 1);
     close_house();
 }
@@ -452,13 +452,13 @@ static void test_impossible_index(void **state)
     feed_burst(h.feed, (struct mono){1000}, (struct wall){1000});
     h.kill_refused = true;
     lie(0, UINT64_C(1) << 63);
-    feed_housekeep(h.feed, (struct instant){1000}, (struct wall){1});
+    feed_housekeep(h.feed, (struct instant){1000}, (struct instant){1});
     assert_int_equal(h.kills[0], 1);
     h.kill_refused = false; /* the supervisor could not be told: again */
     for (uint32_t i = 0; i < 600; i++)
         feed_tcp((uint16_t)i, i, 10);
     assert_int_equal(h.kills[0], 2);
-    feed_flush(h.feed, (struct wall){10});
+    feed_flush(h.feed, (struct instant){10});
     drain(1);
     uint64_t to_0 = counter_get(&h.page.ring_full[0]);
     assert_true(to_0 > 200);
@@ -468,15 +468,15 @@ static void test_impossible_index(void **state)
     assert_int_equal(h.seen_count[1], 600 - to_0);
 
     atomic_store(&h.shard[0].generation, 2); /* its successor lies, too */
-    feed_housekeep(h.feed, (struct instant){1000}, (struct wall){1});
-    feed_housekeep(h.feed, (struct instant){1000}, (struct wall){1});
+    feed_housekeep(h.feed, (struct instant){1000}, (struct instant){1});
+    feed_housekeep(h.feed, (struct instant){1000}, (struct instant){1});
     assert_int_equal(h.kills[0], 3);
 
     atomic_store(&h.shard[0].generation, 3); /* and the next one does not */
     lie(0, 0);
     for (uint32_t i = 0; i < 600; i++)
         feed_tcp((uint16_t)i, i, 10);
-    feed_flush(h.feed, (struct wall){10});
+    feed_flush(h.feed, (struct instant){10});
     assert_int_equal(counter_get(&h.page.ring_full[0]), to_0);
     assert_int_equal(h.kills[0], 3);
     drain_all();
@@ -503,7 +503,7 @@ static void test_addresses(void **state)
     feed_addresses(h.feed, a, 2);
     drain(0);
     assert_int_equal(h.seen[0][h.seen_count[0] - 1].rec.kind, RING_PACKET);
-    feed_housekeep(h.feed, (struct instant){1000}, (struct wall){1});
+    feed_housekeep(h.feed, (struct instant){1000}, (struct instant){1});
     drain(0);
     const struct seen *s = &h.seen[0][h.seen_count[0] - 1];
     assert_int_equal(s->rec.kind, RING_ADDRESSES);
@@ -513,7 +513,7 @@ static void test_addresses(void **state)
     assert_int_equal(got.len, 16);
     assert_memory_equal(got.bytes, a[1].bytes, 16);
     unsigned before = h.seen_count[0];
-    feed_housekeep(h.feed, (struct instant){1000}, (struct wall){1}); /* once is enough */
+    feed_housekeep(h.feed, (struct instant){1000}, (struct instant){1}); /* once is enough */
     drain(0);
     assert_int_equal(h.seen_count[0], before);
     feed_addresses(h.feed, a, 0); /* "none" is news as well */
@@ -555,7 +555,7 @@ static void test_settle(void **state)
     feed_burst(h.feed, (struct mono){5000}, (struct wall){5000});
     for (uint32_t i = 0; i < 100; i++)
         feed_tcp((uint16_t)i, i, 4000);
-    feed_flush(h.feed, (struct wall){10});
+    feed_flush(h.feed, (struct instant){10});
     feed_drop(h.feed, CAUSE_NOT_TCP);
     for (uint32_t i = 0; i < 10; i++)
         feed_tcp((uint16_t)i, i, 4000);
@@ -587,7 +587,7 @@ static void test_live_clock(void **state)
     /* The wall clock is set back by a day: nothing happens to the instants. */
     feed_burst(h.feed, (struct mono){mono + 1000}, (struct wall){wall - 86400 * NS_PER_SEC});
     feed_tcp(1, 5, wall - 86400 * NS_PER_SEC - 10);
-    feed_flush(h.feed, (struct wall){0});
+    feed_flush(h.feed, (struct instant){0});
     drain(0);
     assert_int_equal(h.seen_count[0], 6);
     for (unsigned i = 0; i < 5; i++) {
@@ -604,10 +604,10 @@ static void test_housekeep(void **state)
     open_house(2, true, 100);
     counter_set(&h.shard[0].c.flows_counted, 5);
     counter_set(&h.shard[1].c.flows_counted, 7);
-    feed_housekeep(h.feed, (struct instant){99}, (struct wall){1});
+    feed_housekeep(h.feed, (struct instant){99}, (struct instant){1});
     drain_all();
     assert_int_equal(h.seen_count[0], 0);
-    feed_housekeep(h.feed, (struct instant){100}, (struct wall){2});
+    feed_housekeep(h.feed, (struct instant){100}, (struct instant){2});
     for (unsigned i = 0; i < 2; i++) {
         const struct ring_shared *ring = h.map[i];
         assert_int_equal(atomic_load(&ring->flows_global), 12);
@@ -619,8 +619,8 @@ static void test_housekeep(void **state)
     }
     feed_burst(h.feed, (struct mono){100}, (struct wall){100});
     feed_tcp(1, 1, 100);
-    feed_flush(h.feed, (struct wall){3});
-    feed_housekeep(h.feed, (struct instant){110}, (struct wall){3});
+    feed_flush(h.feed, (struct instant){3});
+    feed_housekeep(h.feed, (struct instant){110}, (struct instant){3});
     assert_int_equal(counter_get(&h.page.ring_backlog[0]) + counter_get(&h.page.ring_backlog[1]), 128);
     close_house();
 }
@@ -640,18 +640,18 @@ static void test_doorbell_only_for_sleepers(void **state)
     open_house(1, true, NS_PER_SEC);
     feed_burst(h.feed, (struct mono){100}, (struct wall){100});
     feed_tcp(1, 1, 100);
-    feed_flush(h.feed, (struct wall){3});
+    feed_flush(h.feed, (struct instant){3});
     assert_int_equal(rung(0), 0);
     drain(0);
     assert_true(ring_consumer_will_sleep(&h.consumer[0]));
-    feed_flush(h.feed, (struct wall){3}); /* nothing new */
+    feed_flush(h.feed, (struct instant){3}); /* nothing new */
     assert_int_equal(rung(0), 0);
     feed_tcp(1, 2, 100);
-    feed_flush(h.feed, (struct wall){3});
+    feed_flush(h.feed, (struct instant){3});
     assert_int_equal(rung(0), 1);
     drain(0);
     assert_true(ring_consumer_will_sleep(&h.consumer[0]));
-    feed_housekeep(h.feed, (struct instant){10 * NS_PER_SEC}, (struct wall){4}); /* a TICK: found after the nap */
+    feed_housekeep(h.feed, (struct instant){10 * NS_PER_SEC}, (struct instant){4}); /* a TICK: found after the nap */
     assert_int_equal(rung(0), 0);
     assert_true(ring_backlog(&h.consumer[0]) > 0);
     assert_int_equal(feed_end(h.feed), 0);
@@ -672,9 +672,9 @@ static void test_one_doorbell_for_a_burst(void **state)
         assert_int_equal(ring_backlog(&h.consumer[0]) / 128, 64); /* whoever is awake sees them */
         assert_int_equal(rung(0), live ? 0 : 1);
         ring_consumer_woke(&h.consumer[0]);
-        feed_flush(h.feed, (struct wall){3});
+        feed_flush(h.feed, (struct instant){3});
         assert_int_equal(rung(0), live ? 1 : 0);
-        feed_flush(h.feed, (struct wall){3});
+        feed_flush(h.feed, (struct instant){3});
         assert_int_equal(rung(0), 0);
         close_house();
     }

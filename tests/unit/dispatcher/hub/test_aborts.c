@@ -24,6 +24,8 @@ static struct {
     unsigned count;
 } t;
 
+static const struct siphash_key hash_key = {0x0123456789abcdef, 0xfedcba9876543210};
+
 static void on_complete(void *ctx, const struct flowevent *ev)
 {
     (void)ctx;
@@ -37,7 +39,7 @@ static int set_up(void **state)
     memset(&t, 0, sizeof(t));
     for (unsigned i = 0; i < SHARDS; i++)
         t.pages[i] = &t.page[i];
-    struct aborts_setup s = {SHARDS, t.pages, WAIT_NS, &t.hub, on_complete, NULL};
+    struct aborts_setup s = {SHARDS, t.pages, WAIT_NS, &hash_key, &t.hub, on_complete, NULL};
     t.aborts = aborts_new(&s);
     return t.aborts ? 0 : -1;
 }
@@ -75,7 +77,7 @@ static void told(uint64_t cookie, const uint8_t *peer, int64_t at, bool bound)
                            .destroyed = true,
                            .cookie = (int64_t)cookie,
                            .sport = 443,
-                           .time = {T0 + at}};
+                           .seen = {T0 + at}};
     ev.src.len = ev.dst.len = 4;
     memcpy(ev.dst.bytes, peer, 4);
     if (bound)
@@ -86,12 +88,12 @@ static void told(uint64_t cookie, const uint8_t *peer, int64_t at, bool bound)
 static void settled(int64_t at)
 {
     for (unsigned i = 0; i < SHARDS; i++)
-        reset_board_settle(&t.page[i].resets, (struct wall){T0 + at});
+        reset_board_settle(&t.page[i].resets, (struct mono){T0 + at});
 }
 
 static void turn(int64_t at)
 {
-    aborts_turn(t.aborts, (struct wall){T0 + at});
+    aborts_turn(t.aborts, (struct mono){T0 + at});
 }
 
 static void expect_named(unsigned n, uint64_t cookie, uint16_t cport)
@@ -115,7 +117,7 @@ static void one_flow_is_named(void **state)
     turn(30);
     assert_int_equal(t.count, 1);
     expect_named(0, 0xa, 5000);
-    assert_int_equal(t.out[0].time.ns, T0 + 20);
+    assert_int_equal(t.out[0].seen.ns, T0 + 20);
     turn(40);
     assert_int_equal(t.count, 1); /* once */
 }
@@ -144,7 +146,7 @@ static void waits_until_all_shards_have_told(void **state)
     (void)state;
     reset(1, 5000, client, 10, 0);
     told(0xa, client, 20, false);
-    reset_board_settle(&t.page[1].resets, (struct wall){T0 + 20});
+    reset_board_settle(&t.page[1].resets, (struct mono){T0 + 20});
     turn(30);
     assert_int_equal(t.count, 0);
     reset(0, 5001, client, 15, 0); /* the other shard has one, too */
@@ -179,7 +181,7 @@ static void port_peer_and_local_address_must_fit(void **state)
     assert_int_equal(t.count, 2);
     expect_named(0, 0xb, 5001);
     expect_named(1, 0xa, 5000);
-    struct flowevent ev = {.destroyed = true, .cookie = 0xc, .sport = 444, .time = {T0 + 50}};
+    struct flowevent ev = {.destroyed = true, .cookie = 0xc, .sport = 444, .seen = {T0 + 50}};
     ev.src.len = ev.dst.len = 4;
     memcpy(ev.dst.bytes, client, 4);
     reset(0, 5002, client, 45, 0);
@@ -304,7 +306,8 @@ static void events_outlive_the_hub(void **state)
         char line[FLOWEVENT_TEXT];
         uint64_t seq;
         ev.cookie = 0xa + i;
-        ev.time.ns = T0 + 20 * NS_PER_MS;
+        ev.time.ns = 5 * T0; /* the wall clock may have been set: it orders nothing */
+        ev.seen.ns = T0 + 20 * NS_PER_MS;
         ev.yyyymmdd = 20231114;
         ev.dport = i == 1 ? 9 : 0;
         assert_int_equal(uuid_from_cookie(&ev.uuid, "p", (uint64_t)ev.cookie), SC_OK);
@@ -341,7 +344,7 @@ static void no_other_port_fits(void **state)
     (void)state;
     reset(0, 5000, client, 10, 0);
     settled(20);
-    struct flowevent ev = {.destroyed = true, .time = {T0 + 20}};
+    struct flowevent ev = {.destroyed = true, .seen = {T0 + 20}};
     ev.src.len = ev.dst.len = 4;
     memcpy(ev.dst.bytes, client, 4);
     for (unsigned port = 1; port < 65536; port++) {
@@ -354,6 +357,41 @@ static void no_other_port_fits(void **state)
     }
     turn(30);
     assert_int_equal(t.count, 0);
+}
+
+/* What an unkeyed hash (FNV-1a) would make of a port and a peer. */
+static unsigned unkeyed(uint16_t port, const uint8_t peer[4])
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325) ^ port;
+    for (unsigned i = 0; i < 4; i++)
+        h = (h ^ peer[i]) * UINT64_C(0x100000001b3);
+    return (unsigned)((h ^ h >> 32) % 4096);
+}
+
+/* Somebody chooses peers for the place that they have in the table: the work stays what it is for any others. */
+static void chosen_peers_are_no_more_work(void **state)
+{
+    uint64_t work[2];
+    for (int chosen = 0; chosen < 2; chosen++) {
+        unsigned n = 0;
+        for (uint32_t a = 1; n < 4000; a++) {
+            const uint8_t peer[4] = {10, (uint8_t)(a >> 16), (uint8_t)(a >> 8), (uint8_t)a};
+            if (chosen && unkeyed(443, peer) != 7)
+                continue;
+            n++;
+            reset(0, (uint16_t)n, peer, n, 0);
+            reset(0, (uint16_t)(n + 5000), peer, n, 0); /* two, so that nothing is decided */
+            told(n, peer, 10000, false);
+            if (n % 1000 == 0)
+                turn(10001);
+        }
+        settled(20000);
+        turn(30000);
+        work[chosen] = aborts_looked(t.aborts);
+        tear_down(state);
+        assert_int_equal(set_up(state), 0);
+    }
+    assert_true(work[1] < 2 * work[0]);
 }
 
 static void old_ones_make_room(void **state)
@@ -386,6 +424,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(events_outlive_the_hub, set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_than_can_be_looked_at_name_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_other_port_fits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(chosen_peers_are_no_more_work, set_up, tear_down),
         cmocka_unit_test_setup_teardown(old_ones_make_room, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
