@@ -24,7 +24,7 @@
 #include "shared/uuid.h"
 
 #ifndef ARENA_LAYOUT /* a test builds programs that differ */
-#define ARENA_LAYOUT 5
+#define ARENA_LAYOUT 6
 #endif
 #define ARENA_NONE UINT32_MAX
 #define ARENA_BLOCK 256u

@@ -4,16 +4,17 @@
  * gives exactly one result. The thread sees no metadata of the arena, only the bytes that a job points to.
  *
  * Names. Staging: `[.]YYYYMMDD.<uuid>.<shard>.<n>.part`, n = generation << 32 | slot of the flow in the arena, so that
- * a successor knows whose file it is; `.done` instead of `.part` once the file is whole and closed. Published:
- * `YYYY/MM/DD/<uuid>.pcap.gz` below datadir, or `<uuid>.1.pcap.gz` .. where that name is taken.
+ * a successor knows whose file it is. Published: `YYYY/MM/DD/<uuid>.pcap.gz` below datadir, or `<uuid>.1.pcap.gz` ..
+ * where that name is taken.
  *
  * A publication that is killed anywhere is finished exactly once: the main thread commits FLOW_STAGED before it asks
- * for the last write, and FLOW_WRITTEN after that write's result has come (the file is `.done` then); only then does it
- * ask for the rename. So a successor that finds FLOW_STAGED  writes again: creates `.part` anew (or goes on in it, in
- * stream mode) and renames it over `.done`; a
- *                `.part` that stream mode misses is `.done` already;
- *   FLOW_WRITTEN asks for the rename again: `.done` still there -> rename; gone -> it was published.
- * Only the owner of a staging name removes it.
+ * for the last write, and FLOW_WRITTEN after that write's result has come (the file is whole and closed then); only
+ * then does it ask for the rename. So a successor that finds
+ *   FLOW_STAGED  writes again: creates the file anew (or, in stream mode, goes on in it: the same bytes to the same
+ *                place);
+ *   FLOW_WRITTEN asks for the rename again: the staged name still there -> rename; gone -> it was published.
+ * Who finds a staged file and no arena looks into it: no name says that it is whole. (One that did would be one more
+ * rename for each file, and would prove nothing after a power failure.) Only the owner of a staging name removes it.
  *
  * Failure policy: an error is the job's result (errno and the step that failed); nothing is retried here, but a day
  * directory that has vanished is made again once. No symbolic link is followed below datadir and staging. */
@@ -32,7 +33,7 @@
 enum outfile_kind {
     OUTFILE_WRITE,     /* bytes of a staged file */
     OUTFILE_SYNC,      /* syncfs of staging */
-    OUTFILE_PUBLISH,   /* .done -> final name */
+    OUTFILE_PUBLISH,   /* staged -> final name */
     OUTFILE_REMOVE,    /* a staged file whose flow was given up */
     OUTFILE_DAY,       /* make the directory of name.yyyymmdd */
     OUTFILE_SPACE,     /* how much of the file system is free */
@@ -50,12 +51,12 @@ struct outfile_job {
     uint32_t yyyymmdd;
     /* OUTFILE_WRITE */
     bool create;       /* the file begins anew: whatever has its name is truncated */
-    bool finish;       /* after these bytes it is whole: cut behind them, closed, renamed to .done */
+    bool finish;       /* after these bytes it is whole: cut behind them */
     uint64_t offset;   /* of the first byte in the file */
     uint64_t to;       /* for the caller */
     struct iovec *iov; /* freed with the result; the bytes stay untouched until then */
-    int iov_count;
-    uint8_t tail[8]; /* written behind the bytes */
+    int iov_count;     /* with room for one more, if there is a tail */
+    uint8_t tail[8];   /* written behind the bytes */
     uint8_t tail_len;
     /* OUTFILE_RETENTION */
     bool remove; /* may remove files */

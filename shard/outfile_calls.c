@@ -37,11 +37,10 @@ const char *outfile_path(char out[OUTFILE_PATH], const struct config *config, ui
     return path_of(out, config->gzip != GZIP_NONE, yyyymmdd, uuid, suffix);
 }
 
-void outfile_staged_name(char out[OUTFILE_STAGED], const struct outfile_calls *c, const struct outfile_job *job,
-                         const char *end)
+void outfile_staged_name(char out[OUTFILE_STAGED], const struct outfile_calls *c, const struct outfile_job *job)
 {
-    snprintf(out, OUTFILE_STAGED, "%s%08u.%s.%u.%llu.%s", c->config->staging_inside ? "." : "",
-             job->yyyymmdd % 100000000u, job->uuid.text, c->shard, (unsigned long long)job->number, end);
+    snprintf(out, OUTFILE_STAGED, "%s%08u.%s.%u.%llu.part", c->config->staging_inside ? "." : "",
+             job->yyyymmdd % 100000000u, job->uuid.text, c->shard, (unsigned long long)job->number);
 }
 
 /* ---- write ---- */
@@ -89,29 +88,24 @@ static int open_part(struct outfile_calls *c, const struct outfile_job *job, con
 static int fill(struct outfile_calls *c, const struct outfile_job *job, int fd)
 {
     const struct sysops *s = c->sys;
+    int count = job->iov_count;
     uint64_t end = job->offset;
-    for (int i = 0; i < job->iov_count; i++)
+    if (job->tail_len > 0)
+        job->iov[count++] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)job->tail, .iov_len = job->tail_len}; /* only read */
+    for (int i = 0; i < count; i++)
         end += job->iov[i].iov_len;
-    struct iovec tail = {.iov_base = (void *)(uintptr_t)job->tail, .iov_len = job->tail_len}; /* only read */
-    if (write_all(c, fd, job->iov, job->iov_count, job->offset) < 0)
+    if (write_all(c, fd, job->iov, count, job->offset) < 0)
         return -1;
-    if (job->tail_len > 0 && write_all(c, fd, &tail, 1, end) < 0)
-        return -1;
-    end += job->tail_len;
     return job->finish && !job->create ? s->ftruncate(s->ctx, fd, (off_t)end) : 0;
 }
 
 static void do_write(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out)
 {
     const struct sysops *s = c->sys;
-    char part[OUTFILE_STAGED], done[OUTFILE_STAGED];
-    struct stat st;
-    outfile_staged_name(part, c, job, "part");
-    outfile_staged_name(done, c, job, "done");
+    char part[OUTFILE_STAGED];
+    outfile_staged_name(part, c, job);
     int fd = open_part(c, job, part);
-    if (fd < 0 && errno == ENOENT && !job->create && job->finish &&
-        s->fstatat(s->ctx, c->staging, done, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return; /* a predecessor had finished it */
     if (fd < 0) {
         failed(out, STEP_OPEN);
         return;
@@ -121,14 +115,9 @@ static void do_write(struct outfile_calls *c, const struct outfile_job *job, str
         (void)s->close(s->ctx, fd);
         return;
     }
-    if (s->close(s->ctx, fd) < 0 && errno != EINTR) { /* close(2): EINTR has closed it on Linux */
+    if (s->close(s->ctx, fd) < 0 && errno != EINTR) /* close(2): EINTR has closed it on Linux */
         failed(out, STEP_WRITE);
-        return;
-    }
     CRASHPOINT("publish.written");
-    if (job->finish && s->renameat2(s->ctx, c->staging, part, c->staging, done, 0) < 0)
-        failed(out, STEP_RENAME);
-    CRASHPOINT("publish.done");
 }
 
 /* ---- publish ---- */
@@ -180,11 +169,11 @@ static int open_day(struct outfile_calls *c, uint32_t yyyymmdd)
 
 /* Moves without replacing: 0, or -1 with errno (EEXIST: the name is taken). NFS and others know no RENAME_NOREPLACE;
  * there the name is looked for first. Not by a hard link: watchers would see it created and never moved in. */
-static int move(struct outfile_calls *c, const char *done, const char *name)
+static int move(struct outfile_calls *c, const char *part, const char *name)
 {
     const struct sysops *s = c->sys;
     struct stat st;
-    if (s->renameat2(s->ctx, c->staging, done, c->day_fd, name, RENAME_NOREPLACE) == 0)
+    if (s->renameat2(s->ctx, c->staging, part, c->day_fd, name, RENAME_NOREPLACE) == 0)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
         return -1;
@@ -192,16 +181,16 @@ static int move(struct outfile_calls *c, const char *done, const char *name)
         errno = EEXIST;
         return -1;
     }
-    return errno == ENOENT ? s->renameat2(s->ctx, c->staging, done, c->day_fd, name, 0) : -1;
+    return errno == ENOENT ? s->renameat2(s->ctx, c->staging, part, c->day_fd, name, 0) : -1;
 }
 
 static int move_to_free_name(struct outfile_calls *c, uint32_t yyyymmdd, const struct uuid *uuid, bool gzip,
-                             const char *done, struct outfile_result *out)
+                             const char *part, struct outfile_result *out)
 {
     char path[OUTFILE_PATH];
     for (uint32_t n = 0; n < SUFFIX_MAX; n++) {
         const char *name = strrchr(path_of(path, gzip, yyyymmdd, uuid, n), '/') + 1;
-        if (move(c, done, name) == 0) {
+        if (move(c, part, name) == 0) {
             out->suffix = n;
             return 0;
         }
@@ -254,9 +243,9 @@ bool outfile_publish_as(struct outfile_calls *c, uint32_t yyyymmdd, const struct
 
 static void do_publish(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out)
 {
-    char done[OUTFILE_STAGED];
-    outfile_staged_name(done, c, job, "done");
-    (void)outfile_publish_as(c, job->yyyymmdd, &job->uuid, c->config->gzip != GZIP_NONE, done, out);
+    char part[OUTFILE_STAGED];
+    outfile_staged_name(part, c, job);
+    (void)outfile_publish_as(c, job->yyyymmdd, &job->uuid, c->config->gzip != GZIP_NONE, part, out);
     CRASHPOINT("publish.renamed");
 }
 
@@ -287,10 +276,8 @@ static void do_space(struct outfile_calls *c, struct outfile_result *out)
 static void do_remove(struct outfile_calls *c, const struct outfile_job *job)
 {
     char name[OUTFILE_STAGED];
-    outfile_staged_name(name, c, job, "part");
+    outfile_staged_name(name, c, job);
     (void)c->sys->unlinkat(c->sys->ctx, c->staging, name, 0); /* may not be there */
-    outfile_staged_name(name, c, job, "done");
-    (void)c->sys->unlinkat(c->sys->ctx, c->staging, name, 0);
 }
 
 void outfile_do(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out)

@@ -23,10 +23,9 @@ struct outfile_calls {
 /* Does one job; fills everything of *out but the job itself. */
 void outfile_do(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out);
 
-/* Staging names. end: "part", "done". */
+/* The staging name of a job's file. */
 #define OUTFILE_STAGED (1 + 9 + UUID_MAX + 1 + 11 + 21 + 8)
-void outfile_staged_name(char out[OUTFILE_STAGED], const struct outfile_calls *c, const struct outfile_job *job,
-                         const char *end);
+void outfile_staged_name(char out[OUTFILE_STAGED], const struct outfile_calls *c, const struct outfile_job *job);
 
 /* Moves the staged file `name` to the first free name of the UUID, as *.pcap.gz if gzip, else *.pcap. False: *out says
  * why (was_published: the staged name is gone). */

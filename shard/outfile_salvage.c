@@ -52,14 +52,14 @@ static const char *left_end(const char *name)
     return NULL;
 }
 
-/* Reads [.]YYYYMMDD.<uuid>.<shard>.<number>.part|done[.left[.n]]. */
+/* Reads [.]YYYYMMDD.<uuid>.<shard>.<number>.part[.left[.n]]. */
 static bool parse(const char *name, struct staged *out)
 {
     const char *begin = name + (name[0] == '.'), *end = left_end(begin);
     if (!end)
         end = begin + strlen(begin);
     uint64_t shard = 0;
-    if (end - begin < 14 || (strncmp(end - 5, ".part", 5) != 0 && strncmp(end - 5, ".done", 5) != 0))
+    if (end - begin < 14 || strncmp(end - 5, ".part", 5) != 0)
         return false;
     end -= 5;
     if (!take_number(begin, &end, &out->number) || !take_number(begin, &end, &shard) || shard > UINT32_MAX)

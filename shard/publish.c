@@ -94,7 +94,7 @@ bool publish_make_room(struct publisher *p)
  * piece. Sets job->to. SC_OK, SC_ENOMEM, SC_EFORMAT. */
 static int gather(const struct publisher *p, uint32_t idx, uint64_t from, struct outfile_job *job)
 {
-    struct iovec *iov = malloc((WRITE_PIECES + 1) * sizeof(*iov));
+    struct iovec *iov = malloc((WRITE_PIECES + 2) * sizeof(*iov));
     uint32_t block = ARENA_NONE;
     size_t bytes;
     if (!iov)
@@ -112,7 +112,7 @@ static int gather(const struct publisher *p, uint32_t idx, uint64_t from, struct
         else
             iov[++last] = iov[i];
     }
-    struct iovec *less = realloc(iov, ((size_t)last + 1) * sizeof(*iov));
+    struct iovec *less = realloc(iov, ((size_t)last + 2) * sizeof(*iov)); /* and one for the tail */
     job->iov = less ? less : iov;
     job->iov_count = last + 1;
     job->offset = job->create ? 0 : p->head_len + from;

@@ -18,10 +18,10 @@
 #define ROUNDS_MAX 400 /* without enough kills: the place is hardly ever reached */
 
 static const char *const places[] = {
-    "consume.taken",   "consume.record",  "consume.applied", "consume.released", "commit.written",
-    "commit.valid",    "commit.applied",  "seal.packed",     "seal.flipped",     "seal.freed",
-    "publish.staged",  "publish.written", "publish.done",    "publish.whole",    "publish.renamed",
-    "publish.counted", "adopt.judged",    "adopt.redone",    "adopt.checked",    "adopt.attached",
+    "consume.taken",  "consume.record",  "consume.applied", "consume.released", "commit.written",
+    "commit.valid",   "commit.applied",  "seal.packed",     "seal.flipped",     "seal.freed",
+    "publish.staged", "publish.written", "publish.whole",   "publish.renamed",  "publish.counted",
+    "adopt.judged",   "adopt.redone",    "adopt.checked",   "adopt.attached",
 };
 
 static void run_to_the_end(struct rig *r)

@@ -275,7 +275,7 @@ class Uploader(Live):
         old = shim.Shim(self, work)
         old.fail("shardcap-shard", "renameat2", 1, errno.EINVAL, ever=True)
         run = self.watched("-shards=2", env=old.env)
-        self.assertGreater(old.calls, 50)
+        self.assertGreaterEqual(old.calls, 50)
         self.assertEqual(run.summary()["drops"], {})
 
     def test_staging_inside_the_tree(self):

@@ -28,7 +28,7 @@ static struct outfile_job write_job(uint32_t n, const char *text)
 {
     struct outfile_job j = job_of(OUTFILE_WRITE, n);
     j.create = j.finish = true;
-    j.iov = malloc(sizeof(*j.iov));
+    j.iov = malloc(2 * sizeof(*j.iov)); /* and one for the tail */
     j.iov[0] = (struct iovec){(void *)(uintptr_t)text, strlen(text)};
     j.iov_count = 1;
     memcpy(j.tail, "tail", 4);
@@ -102,7 +102,7 @@ static void leftovers_are_cut(void **state)
     struct outfile_job j = write_job(1, "short ");
     assert_int_equal(outfile_submit(o, &j), SC_OK);
     assert_int_equal(result_of(o).error, 0);
-    contents(r, "staging/20240229.u1.0.1.done", "short tail");
+    contents(r, "staging/20240229.u1.0.1.part", "short tail");
     outfile_free(o);
     rig_free(r);
 }

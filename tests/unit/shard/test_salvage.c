@@ -174,14 +174,14 @@ static void staging_is_swept(void **state)
     uint8_t *bytes = a_file(GZIP_ZLIB, &len);
     struct rig *r = rig_new();
     r->config.syncinterval_ns = 1;
-    plant(r, "20231114.whole.0.4294967296.done", bytes, len);
+    plant(r, "20231114.whole.0.4294967296.part", bytes, len);
     plant(r, ".20231115.part.left.x.0.7.part", bytes, len); /* a UUID like our own endings, of a hidden staging */
     plant(r, "20231114.whole.3.7.part", bytes, len / 2);    /* the same name again; of a shard that is no more */
     plant(r, "20231114.empty.0.8.part", bytes, 0);
     plant(r, "20231114.e.left.f.0.11.part", bytes, 0);
     plant(r, "20231114.u..v.0.9.part", bytes, len); /* no UUID */
-    plant(r, "20231114.before.0.10.done.left", bytes, len);
-    plant(r, "20231114.before.0.10.done.left.3", bytes, len);
+    plant(r, "20231114.before.0.10.part.left", bytes, len);
+    plant(r, "20231114.before.0.10.part.left.3", bytes, len);
     plant(r, "notes.txt", bytes, 5);
     rig_start(r);
     rig_run(r);

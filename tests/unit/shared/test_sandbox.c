@@ -310,10 +310,10 @@ static int works_for_files(void)
     NEED(fd >= 0 && write(fd, "a", 1) == 1 && ftruncate(fd, 1) == 0 && close(fd) == 0);
     fd = openat(place.staging_fd, "a.part", O_WRONLY | O_NOFOLLOW | O_TRUNC | O_CLOEXEC);
     NEED(fd >= 0 && close(fd) == 0);
-    NEED(renameat2(place.staging_fd, "a.part", place.staging_fd, "a.done", 0) == 0);
+    NEED(renameat2(place.staging_fd, "a.part", place.staging_fd, "b.part", 0) == 0);
     NEED(mkdirat(place.data_fd, "2024", 0700) == 0);
     int day = openat(place.data_fd, "2024", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    NEED(day >= 0 && renameat2(place.staging_fd, "a.done", day, "a", RENAME_NOREPLACE) == 0);
+    NEED(day >= 0 && renameat2(place.staging_fd, "b.part", day, "a", RENAME_NOREPLACE) == 0);
     NEED(fstatat(day, "a", &st, AT_SYMLINK_NOFOLLOW) == 0);
     int list = openat(place.staging_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     NEED(list >= 0 && syncfs(list) == 0 && close(list) == 0);
