@@ -116,9 +116,10 @@ void arena_set_events_taken(struct arena *a, uint64_t n)
     a->next.events_taken = n;
 }
 
-void arena_set_ended(struct arena *a, unsigned dispatcher)
+void arena_set_ended(struct arena *a, unsigned dispatcher, bool ended)
 {
-    a->next.ended |= UINT32_C(1) << dispatcher;
+    uint32_t bit = UINT32_C(1) << dispatcher;
+    a->next.ended = ended ? a->next.ended | bit : a->next.ended & ~bit;
 }
 
 void arena_set_addresses(struct arena *a, const struct ipaddr *list, uint32_t count)

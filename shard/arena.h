@@ -163,8 +163,8 @@ void arena_close(struct arena *a); /* frees the private part; NULL is fine */
 /* Positions that the next arena_commit will store. The caller sets them before the commit of a record. */
 void arena_set_applied(struct arena *a, unsigned dispatcher, struct arena_applied applied, int64_t clock_ns);
 void arena_set_events_taken(struct arena *a, uint64_t n);
-/* The ring of that dispatcher has ended: a bit of `ended`. */
-void arena_set_ended(struct arena *a, unsigned dispatcher);
+/* Has the ring of that dispatcher ended: a bit of `ended`. */
+void arena_set_ended(struct arena *a, unsigned dispatcher, bool ended);
 
 /* Replaces the local addresses at once (idempotent, hence outside the redo record). count <= ANONYMIZE_EXEMPT_MAX. */
 void arena_set_addresses(struct arena *a, const struct ipaddr *list, uint32_t count);

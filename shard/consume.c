@@ -131,16 +131,20 @@ static void on_addresses(struct consumer *c, const struct ring_record *rec, cons
 }
 
 /* Flows are spread over rings as over dispatchers: one that has ended says nothing of the others. */
-bool consume_all_ended(const struct consumer *c)
+bool consume_ended(struct consumer *c)
 {
-    return arena_state(c->savers->flows->arena)->ended == (UINT32_C(1) << c->ring_count) - 1;
+    if (arena_state(c->savers->flows->arena)->ended != (UINT32_C(1) << c->ring_count) - 1 || !consume_batch_done(c))
+        return false;
+    for (unsigned i = 0; i < c->ring_count; i++)
+        if (ring_backlog(&c->rings[i]) > 0)
+            return false;
+    return true;
 }
 
 static void on_end(struct consumer *c, const struct taken *t, struct instant clock)
 {
-    arena_set_ended(c->savers->flows->arena, c->at);
+    arena_set_ended(c->savers->flows->arena, c->at, true);
     commit_position(c, t, clock);
-    c->ended = consume_all_ended(c);
 }
 
 /* A record that has cost two processes their lives: nobody looks into it again. */
@@ -161,6 +165,7 @@ static void on_record(struct consumer *c, const struct taken *t)
 {
     struct instant clock = clock_of(c, t->lost > 0 ? INT64_MIN : t->rec.clock_ns);
     stage_enter(c->page, STAGE_RECORD, t->at);
+    arena_set_ended(c->savers->flows->arena, c->at, false); /* takes effect with what the record does */
     if (t->lost > 0) {
         savers_drop(c->savers, &t->applied, clock, CAUSE_BAD_RECORD, t->lost);
         return;
@@ -244,7 +249,7 @@ unsigned consume(struct consumer *c, unsigned most, uint64_t sealed)
 {
     unsigned n = 0;
     c->savers->sealed = 0;
-    while (n < most && !c->ended && c->savers->sealed < sealed) {
+    while (n < most && c->savers->sealed < sealed) {
         if (c->batch_next == c->batch_count) {
             if (c->closing)
                 break;
@@ -258,8 +263,8 @@ unsigned consume(struct consumer *c, unsigned most, uint64_t sealed)
         CRASHPOINT("consume.applied");
         n++;
     }
-    /* The payloads of a batch stay in the ring until all of it is done; what comes behind END is nothing of ours. */
-    if (n > 0 && (c->batch_next == c->batch_count || c->ended))
+    /* The payloads of a batch stay in the ring until all of it is done. */
+    if (n > 0 && c->batch_next == c->batch_count)
         ring_release(&c->rings[c->at]);
     CRASHPOINT("consume.released");
     c->careful = c->careful && n > 0;

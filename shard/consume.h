@@ -34,7 +34,6 @@ struct consumer {
     struct shard_page *page;          /* its stage word, and the local addresses beyond the arena's life */
     uint64_t skip;                    /* position + 1 of a record that is left out, and counted as poison; 0 = none */
     bool careful;                     /* records are taken one by one, until the ring is empty */
-    bool ended;                       /* RING_END was seen in every ring */
     bool closing;                     /* finish the batch, take no other */
     bool ticked;                      /* a TICK came since the owner last looked */
 
@@ -48,8 +47,9 @@ struct consumer {
  */
 void consume_resume(struct consumer *c);
 
-/* Has every ring ended, as far as the arena knows? */
-bool consume_all_ended(const struct consumer *c);
+/* Has every ring ended, and is nothing left in one? A dispatcher that is killed behind its RING_END has a successor,
+ * which writes more: a RING_END is the last word only while nothing follows it. */
+bool consume_ended(struct consumer *c);
 
 /* Takes at most `most` records, and stops once `sealed` raw bytes have been compressed. Returns how many there were.
  * The caller releases the ring. */

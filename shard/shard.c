@@ -352,7 +352,6 @@ static int open_flows(struct shard *s, bool adopted, const char **what_r)
         .skip = s->verdict == FAULT_SKIP ? counter_get(&s->d.page->faults.skip) : 0,
         .careful = s->verdict != FAULT_NONE,
     };
-    s->consumer.ended = consume_all_ended(&s->consumer);
     err = open_kernel(s);
     if (err)
         return err;
@@ -443,7 +442,7 @@ static bool take_records(struct shard *s)
 {
     s->publisher.hurry = arena_blocks_left(s->arena) < arena_budget_limit(s->arena) / ARENA_BLOCK / 4;
     s->consumer.closing = s->draining;
-    if (s->consumer.ended || must_wait(s) || (s->draining && consume_batch_done(&s->consumer)))
+    if (consume_ended(&s->consumer) || must_wait(s) || (s->draining && consume_batch_done(&s->consumer)))
         return false;
     unsigned n = consume(&s->consumer, RECORDS_PER_STEP, SEALED_PER_STEP);
     if (n == 0)
@@ -510,7 +509,7 @@ enum shard_step_result shard_step(struct shard *s)
     bool busy = take_records(s);
     busy |= move_files(s);
     bool empty = s->draining ? consume_batch_done(&s->consumer) : backlog(s) == 0;
-    if (s->consumer.ended || ((s->stopping || s->draining) && !busy && empty))
+    if (consume_ended(&s->consumer) || ((s->stopping || s->draining) && !busy && empty))
         busy |= finish(s);
     else
         busy |= keep_house(s);
@@ -574,7 +573,7 @@ int64_t shard_pause(const struct shard *s, int64_t most)
 
 bool shard_will_sleep(struct shard *s)
 {
-    if (s->consumer.ended || must_wait(s))
+    if (consume_ended(&s->consumer) || must_wait(s))
         return true;
     for (unsigned i = 0; i < s->ring_count; i++)
         if (!ring_consumer_will_sleep(&s->rings[i])) {

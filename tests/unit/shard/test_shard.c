@@ -633,6 +633,40 @@ static void live_waits_for_the_replay(void **state)
     rig_free(r);
 }
 
+/* A dispatcher that is killed behind its RING_END has a successor: what that one writes is taken, and its end is the
+ * end, whether the records come in one batch, after the shard has begun to finish, or to another process. */
+static void records_behind_an_end(void **state)
+{
+    (void)state;
+    for (unsigned when = 0; when < 3; when++) {
+        struct rig *r = rig_new();
+        r->config.savefile_count = 0;
+        r->config.uuid_sources = UUID_SOURCE_EVENTSOCKET;
+        rig_start(r);
+        rig_send(r, &(struct rig_packet){.flow = 1, .at = 0});
+        rig_run(r);
+        rig_event(r, 1, "first", 20231114);
+        rig_mark(r, RING_END, 10);
+        if (when == 1)
+            rig_run(r);
+        rig_mark(r, RING_TICK, 20);
+        rig_send(r, &(struct rig_packet){.flow = 2, .at = 21});
+        if (when == 2) {
+            rig_run(r);
+            rig_crash(r);
+            rig_start(r);
+        }
+        rig_run(r);
+        rig_event(r, 2, "second", 20231114);
+        rig_end(r, 22);
+        assert_int_equal(rig_sum_drops(r), 0);
+        assert_true(rig_exists(r, "data/" RIG_DAY "/first.pcap.gz"));
+        assert_true(rig_exists(r, "data/" RIG_DAY "/second.pcap.gz"));
+        rig_check_balance(r);
+        rig_free(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -663,6 +697,7 @@ int main(void)
         cmocka_unit_test(stream_equals_buffered),
         cmocka_unit_test(group_commit),
         cmocka_unit_test(stop_without_an_end_record),
+        cmocka_unit_test(records_behind_an_end),
         cmocka_unit_test(live_waits_for_the_replay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
