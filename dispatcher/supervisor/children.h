@@ -29,6 +29,7 @@ struct child {
     bool stop_sent;
     bool ever_ready;
     unsigned unready_deaths;  /* while it has never been ready */
+    unsigned owing;           /* ends of a shard that said it was done and was not */
     char failure[PROTO_TEXT]; /* text of PROTO_FAILED, "" = none */
     int failure_status;
     uint64_t progress;          /* last value seen */

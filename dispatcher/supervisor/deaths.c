@@ -16,6 +16,7 @@
 
 #define START_TRIES 4    /* faults of a child that was never ready, before the start is given up */
 #define START_DEATHS 50  /* the same for deaths that somebody else caused, as a machine short of memory does */
+#define OWING_TRIES 10   /* ends of a shard that says it is done when it is not; more are faults */
 #define LAST_MESSAGES 16 /* times the budget of messages_take: more than a socket holds */
 
 /* True if the child is to be replaced. Status 0 alone is no proof that the work is done: SIGTERM from outside means
@@ -99,6 +100,9 @@ static void died(struct child *c, enum slot_death death, int wait_status, const 
     if (c->kind == CHILD_SHARD) {
         mend_page(c);
         death = note_fault(c, death, wait_status);
+        if (death == DEATH_DONE && f->phase >= PHASE_DRAINING && watch_shard_owes(f, c->index) &&
+            ++c->owing > OWING_TRIES)
+            death = DEATH_FAULT; /* so that there is an end to it */
     }
     child_name(c, name);
     for (int i = 0; i < LAST_MESSAGES && c->on_message; i++)

@@ -43,9 +43,19 @@ static void each_child(const struct resume_child *c, bool on)
 static void keep_all(const struct resume *r, bool on)
 {
     const struct memory *m = &r->memory;
-    const int single[] = {m->config,     m->dispatcher_fd, m->hub_fd,         m->supervisor_fd,
-                          m->journal,    r->fds.datadir,   r->fds.http,       r->fds.lock,
-                          r->fds.events, r->fds.attach,    r->fds.stagingdir, r->dispatcher_program};
+    const int single[] = {m->config,
+                          m->dispatcher_fd,
+                          m->hub_fd,
+                          m->supervisor_fd,
+                          m->journal,
+                          r->fds.datadir,
+                          r->fds.http,
+                          r->fds.lock,
+                          r->fds.events,
+                          r->fds.serve,
+                          r->fds.attach,
+                          r->fds.stagingdir,
+                          r->dispatcher_program};
     for (unsigned i = 0; i < sizeof(single) / sizeof(*single); i++)
         keep_open(single[i], on);
     for (unsigned i = 0; i < m->shards; i++) {

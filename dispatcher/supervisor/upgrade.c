@@ -21,14 +21,30 @@ static const char *const names[UPGRADE_PROGRAMS] = {"shardcap", "shardcap-hub", 
 
 /* ---- questions ---- */
 
-static void close_question(struct upgrade_question *q)
+/* True if there is no process of it any more. */
+static bool reaped(struct upgrade_question *q)
 {
     int status;
+    if (q->pid > 0 && spawn_reap(q->pid, &status) == q->pid)
+        q->pid = 0;
+    return q->pid <= 0;
+}
+
+static void close_question(struct upgrade_question *q)
+{
     if (q->fd >= 0)
         close(q->fd);
     q->fd = -1;
-    if (q->pid > 0 && spawn_reap(q->pid, &status) == q->pid)
-        q->pid = 0;
+    if (q->pid > 0)
+        kill(q->pid, SIGKILL);
+    (void)reaped(q); /* else with a later tick */
+}
+
+static void reap_all(struct upgrade *u)
+{
+    for (unsigned i = 0; i < UPGRADE_PROGRAMS; i++)
+        for (unsigned k = 0; k < 2; k++)
+            (void)reaped(&u->program[i].question[k]);
 }
 
 static bool ask(struct upgrade_question *q, const struct program *p)
@@ -53,22 +69,16 @@ static bool take(struct upgrade_question *q)
             q->fd = -1;
         }
     }
-    int status;
-    if (q->pid > 0 && spawn_reap(q->pid, &status) == q->pid)
-        q->pid = 0;
-    return q->pid <= 0;
+    return reaped(q);
 }
 
 static void end(struct upgrade *u, bool keep_programs)
 {
     for (unsigned i = 0; i < UPGRADE_PROGRAMS; i++) {
         struct upgrade_program *p = &u->program[i];
-        for (unsigned k = 0; k < 2; k++) {
-            if (p->question[k].pid > 0)
-                kill(p->question[k].pid, SIGKILL);
+        for (unsigned k = 0; k < 2; k++)
             close_question(&p->question[k]);
-        }
-        if (!keep_programs && p->fresh.fd >= 0)
+        if (!keep_programs && p->changed && p->fresh.fd >= 0)
             close(p->fresh.fd);
         p->fresh.fd = keep_programs ? p->fresh.fd : -1;
     }
@@ -95,6 +105,10 @@ static bool open_one(struct family *f, unsigned i, char *answer)
         return false;
     }
     p->changed = !same_file(p->fresh.fd, running[i]->fd);
+    if (!p->changed) { /* one fd is enough, however often we are asked */
+        close(p->fresh.fd);
+        p->fresh = *running[i];
+    }
     if (ask(&p->question[0], running[i]) && ask(&p->question[1], &p->fresh))
         return true;
     snprintf(answer, PROTO_TEXT, "error missing: cannot run %s: %s", names[i], strerror(errno));
@@ -104,6 +118,7 @@ static bool open_one(struct family *f, unsigned i, char *answer)
 bool upgrade_begin(struct family *f, int64_t number, char *answer)
 {
     struct upgrade *u = &f->upgrade;
+    reap_all(u);
     *u = (struct upgrade){.asking = true, .number = number};
     u->until.ns = family_now(f).ns + UPGRADE_LIMIT_NS;
     for (unsigned i = 0; i < UPGRADE_PROGRAMS; i++)
@@ -180,8 +195,10 @@ void upgrade_step(struct family *f, struct mono now)
     struct upgrade *u = &f->upgrade;
     char answer[PROTO_TEXT];
     bool whole = true, new_arena;
-    if (!u->asking)
+    if (!u->asking) {
+        reap_all(u);
         return;
+    }
     for (unsigned i = 0; i < UPGRADE_PROGRAMS; i++)
         for (unsigned k = 0; k < 2; k++)
             whole = take(&u->program[i].question[k]) && whole;

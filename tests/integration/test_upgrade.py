@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import socket
 import threading
 import unittest
 
@@ -87,6 +88,14 @@ class Upgrade(unittest.TestCase):
                          {k: sorted(r[1:] for r in v) for k, v in want.items()})
         return summary
 
+    def open_fds(self):
+        return len(os.listdir(f"/proc/{self.run_.process.pid}/fd"))
+
+    def unreaped(self):
+        pid = self.run_.process.pid
+        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [c for c in children if pathlib.Path(f"/proc/{c}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"]
+
     def restart_all(self, answer):
         self.assertRegex(self.run_.ctl("restart all"), answer)
         self.run_.settled()
@@ -100,7 +109,25 @@ class Upgrade(unittest.TestCase):
         for key in (("hub", None), ("shard", 0), ("shard", 1)):
             self.assertEqual(after[key]["generation"], 2)
         self.assertNotRegex(run.log, "restarting the supervisor")
+        fds = self.open_fds()
+        for _ in range(3):
+            self.restart_all("^ok restarting 3 processes$")
+        self.assertLessEqual(self.open_fds(), fds)
         self.finish(flows)
+
+    def test_the_server_of_events_survives(self):
+        """The next supervisor holds the socket of -events.serve, and gives it to the next hub."""
+        serve = family.workdir(self) / "serve.sock"
+        run = self.start("-uuid.source=hash", f"-events.serve={serve}")
+        self.install(family.BIN / "shardcap")
+        self.restart_all("^ok restarting 4 processes$")
+        run.until(lambda: run.said("the supervisor goes on"), "it says so")
+        os.kill(self.processes()[("hub", None)]["pid"], 9)
+        run.until(lambda: self.processes()[("hub", None)]["generation"] == 3, "a successor is there")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(serve))
+            run.until(lambda: run.metric("shardcap_serve_clients") == 1, "it has a client")
+        self.finish(0)
 
     def test_new_files_of_the_same_layout(self):
         """Every process but the dispatcher, whose file is the old one, runs the new files; the supervisor in its pid."""
@@ -211,6 +238,7 @@ class Upgrade(unittest.TestCase):
         shutil.copy("/bin/sleep", self.bin / "shardcap-hub")  # `sleep -layout` says nothing of use
         self.assertRegex(run.ctl("restart all"), "^error layout: shardcap-hub")
         self.assertEqual({p["generation"] for p in self.processes().values()}, {1})
+        run.until(lambda: not self.unreaped(), "whoever was asked is reaped")
         self.install(family.BIN / "shardcap-hub")
         self.restart_all("^ok restarting 3 processes$")
         self.finish(0)

@@ -186,6 +186,8 @@ static void test_what_a_shard_owes(void **state)
     assert_true(watch_shard_owes(&f, 0));
     page.c.drops[CAUSE_NO_UUID] = 4;
     assert_false(watch_shard_owes(&f, 0));
+    page.c.drops[CAUSE_NO_UUID] = 5; /* written over: it could be started again for ever */
+    assert_false(watch_shard_owes(&f, 0));
 }
 
 static void test_the_first_reason_stays(void **state)
