@@ -15,7 +15,7 @@
 #include "shared/ring.h"
 #include "shared/sli.h"
 
-#define COUNTERS_LAYOUT 6
+#define COUNTERS_LAYOUT 7
 #define SHARDS_MAX 64
 #define DISPATCHERS_MAX 8 /* threads that capture, each with a ring of its own to every shard */
 #define INTERFACES_MAX 64

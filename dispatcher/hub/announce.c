@@ -11,18 +11,20 @@
 #define TOLD_SETS 16384u
 #define TOLD_WAYS 4u
 
+enum teller { BY_OTHERS, BY_KERNEL };
+
 struct announce {
-    void (*on_line)(void *ctx, const char *line, size_t len);
+    void (*on_event)(void *ctx, const struct flowevent *ev, bool local);
     void *ctx;
-    uint64_t told[TOLD_SETS][TOLD_WAYS]; /* hashes of what was told, {kind, UUID}, newest first; 0 = none */
+    uint64_t told[TOLD_SETS][TOLD_WAYS]; /* hashes of what was told, {kind, by whom, UUID}, newest first; 0 = none */
 };
 
-struct announce *announce_new(void (*on_line)(void *ctx, const char *line, size_t len), void *ctx)
+struct announce *announce_new(void (*on_event)(void *ctx, const struct flowevent *ev, bool local), void *ctx)
 {
     struct announce *a = calloc(1, sizeof *a);
     if (!a)
         return NULL;
-    a->on_line = on_line;
+    a->on_event = on_event;
     a->ctx = ctx;
     return a;
 }
@@ -32,18 +34,34 @@ void announce_free(struct announce *a)
     free(a);
 }
 
-/* True the first time. */
-static bool remember(struct announce *a, enum flowevent_kind kind, const struct uuid *uuid)
+static uint64_t hash_of(enum flowevent_kind kind, enum teller by, const struct uuid *uuid)
 {
-    const struct siphash_key no_secret = {UINT64_C(0x616e6e6f756e6365), (uint64_t)kind};
-    uint64_t hash = siphash_1_3(&no_secret, uuid->text, strlen(uuid->text)) | 1;
-    uint64_t *set = a->told[hash >> 32 & (TOLD_SETS - 1)];
+    const struct siphash_key no_secret = {UINT64_C(0x616e6e6f756e6365), (uint64_t)kind << 1 | (uint64_t)by};
+    return siphash_1_3(&no_secret, uuid->text, strlen(uuid->text)) | 1;
+}
+
+static uint64_t *set_of(struct announce *a, uint64_t hash)
+{
+    return a->told[hash >> 32 & (TOLD_SETS - 1)];
+}
+
+static bool is_told(struct announce *a, enum flowevent_kind kind, enum teller by, const struct uuid *uuid)
+{
+    uint64_t hash = hash_of(kind, by, uuid);
+    const uint64_t *set = set_of(a, hash);
     for (unsigned i = 0; i < TOLD_WAYS; i++)
         if (set[i] == hash)
-            return false;
+            return true;
+    return false;
+}
+
+static void remember(struct announce *a, enum flowevent_kind kind, enum teller by, const struct uuid *uuid)
+{
+    uint64_t hash = hash_of(kind, by, uuid), *set = set_of(a, hash);
+    if (is_told(a, kind, by, uuid))
+        return;
     memmove(set + 1, set, (TOLD_WAYS - 1) * sizeof *set);
     set[0] = hash;
-    return true;
 }
 
 static bool stays_here(const struct ipaddr *ip)
@@ -55,43 +73,40 @@ static bool stays_here(const struct ipaddr *ip)
     return memcmp(b, loopback6, 16) == 0 || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
 }
 
-static void say(struct announce *a, const struct flowevent *ev)
+static bool is_local(const struct flowevent *ev)
 {
-    char line[FLOWEVENT_TEXT + 1];
-    int n = flowevent_format(ev, line, FLOWEVENT_TEXT);
-    if (n < 0)
+    return ev->has_id && (stays_here(&ev->src) || stays_here(&ev->dst));
+}
+
+/* The kernel tells of a socket as often as hubs and shards have died meanwhile. */
+static void say_by_kernel(struct announce *a, const struct flowevent *ev, bool local)
+{
+    if (is_told(a, ev->kind, BY_KERNEL, &ev->uuid) || is_told(a, ev->kind, BY_OTHERS, &ev->uuid))
         return;
-    line[n] = '\n';
-    a->on_line(a->ctx, line, (size_t)n + 1);
+    remember(a, ev->kind, BY_KERNEL, &ev->uuid);
+    a->on_event(a->ctx, ev, local);
 }
 
-static void say_open(struct announce *a, const struct flowevent *ev)
+/* A source that repeats itself is repeated. */
+static void say_by_others(struct announce *a, const struct flowevent *ev)
 {
-    struct flowevent open = *ev;
-    open.destroyed = false;
-    say(a, &open);
-}
-
-static void say_close(struct announce *a, const struct flowevent *ev)
-{
-    struct flowevent close = {.kind = FLOWEVENT_CLOSE, .time = ev->time, .yyyymmdd = ev->yyyymmdd, .uuid = ev->uuid};
-    say(a, &close);
+    if (is_told(a, ev->kind, BY_KERNEL, &ev->uuid))
+        return;
+    remember(a, ev->kind, BY_OTHERS, &ev->uuid);
+    a->on_event(a->ctx, ev, is_local(ev));
 }
 
 void announce_event(struct announce *a, const struct flowevent *ev)
 {
-    if (ev->kind == FLOWEVENT_CLOSE) {
-        (void)remember(a, FLOWEVENT_CLOSE, &ev->uuid);
-        say(a, ev);
+    if (!ev->destroyed) {
+        say_by_others(a, ev);
         return;
     }
-    if (stays_here(&ev->src) || stays_here(&ev->dst))
-        return;
-    bool first = remember(a, FLOWEVENT_OPEN, &ev->uuid);
-    if (first || !ev->destroyed)
-        say_open(a, ev);
-    if (ev->destroyed && remember(a, FLOWEVENT_CLOSE, &ev->uuid))
-        say_close(a, ev);
+    struct flowevent open = *ev;
+    struct flowevent close = {.kind = FLOWEVENT_CLOSE, .time = ev->time, .yyyymmdd = ev->yyyymmdd, .uuid = ev->uuid};
+    open.destroyed = false;
+    say_by_kernel(a, &open, is_local(ev));
+    say_by_kernel(a, &close, is_local(ev));
 }
 
 void announce_report(struct announce *a, const struct report *r)
@@ -109,6 +124,5 @@ void announce_report(struct announce *a, const struct report *r)
     ev.dport = r->key.port[there];
     ev.interface_index = 0; /* of the socket, which is bound to none; the packet's is another matter */
     ev.cookie = (int64_t)r->cookie;
-    if (!stays_here(&ev.src) && !stays_here(&ev.dst) && remember(a, FLOWEVENT_OPEN, &ev.uuid))
-        say_open(a, &ev);
+    say_by_kernel(a, &ev, is_local(&ev));
 }

@@ -104,23 +104,33 @@ static void on_taken(void *ctx, const struct flowevent *ev)
         prefix_learn(&h->prefix, ev);
     if (ev->destroyed && h->prefix.known.text[0] == '\0')
         return; /* it has a cookie, but no name that anybody could use */
-    watchers_event(h->watchers, ev);
-    if (h->announce)
-        announce_event(h->announce, ev);
+    announce_event(h->announce, ev);
 }
 
 static void on_report(void *ctx, unsigned shard, const struct report *r)
 {
     struct hub *h = ctx;
     watchers_report(h->watchers, shard, r);
-    if (h->announce)
-        announce_report(h->announce, r);
+    announce_report(h->announce, r);
 }
 
-static void on_announced(void *ctx, const char *line, size_t len)
+/* To clients of tcp-info's socket in its own lines, with whole addresses: they could not match them else. */
+static void serve_event(struct hub *h, const struct flowevent *ev)
+{
+    char line[FLOWEVENT_TEXT + 1];
+    int n = serve_wanted(h->serve) ? flowevent_format(ev, line, FLOWEVENT_TEXT) : -1;
+    if (n < 0)
+        return;
+    line[n] = '\n';
+    serve_line(h->serve, line, (size_t)n + 1);
+}
+
+static void on_announced(void *ctx, const struct flowevent *ev, bool local)
 {
     struct hub *h = ctx;
-    serve_line(h->serve, line, len);
+    watchers_event(h->watchers, ev);
+    if (h->serve && !local)
+        serve_event(h, ev);
 }
 
 static unsigned count_watchers(void *ctx)
@@ -219,7 +229,8 @@ static int open_sockets(struct hub *h)
     struct watchers_setup watch = {h->loop, h->clock, &h->pages, count_watchers, tell_watchers, h};
     h->watchers = watchers_new(&watch);
     h->reports = reports_new(h->loop, h->clock, &h->self, c->shards, on_report, h);
-    if (!h->watchers || !h->reports)
+    h->announce = announce_new(on_announced, h);
+    if (!h->watchers || !h->reports || !h->announce)
         return hub_give_up(h, EXIT_FAILED, "cannot start: out of memory");
     if (c->eventsocket[0]) {
         struct eventsocket_setup setup = {.loop = h->loop,
@@ -254,8 +265,7 @@ static int open_sockets(struct hub *h)
     int serve_fd = proto_take_fd(&h->self, ROLE_SERVE, 0);
     if (serve_fd >= 0) {
         h->serve = serve_new(h->loop, h->clock, serve_fd, h->pages.hub);
-        h->announce = h->serve ? announce_new(on_announced, h) : NULL;
-        if (!h->announce)
+        if (!h->serve)
             return hub_give_up(h, EXIT_FAILED, "cannot start: out of memory");
     }
     int listen_fd = proto_take_fd(&h->self, ROLE_HTTP, 0);
@@ -272,7 +282,7 @@ static int wire(struct hub *h)
     const struct config *c = h->pages.config;
     struct publish_setup setup = {h->journal, &c->hash_key, c->shards, h->pages.hub, on_page, on_taken, h};
     h->publish = publish_new(&setup);
-    prefix_init(&h->prefix, &c->kernel_prefix);
+    prefix_init(&h->prefix, &c->kernel_prefix, h->learned);
     h->loop = evloop_new();
     if (!h->publish || !h->loop)
         return hub_give_up(h, EXIT_FAILED, "cannot start: out of memory");

@@ -107,9 +107,10 @@ int hub_open_journal(struct hub *h)
         (void)close(fd);
     enum journal_origin origin = JOURNAL_NEW;
     uint64_t epoch = (uint64_t)h->clock->wall(h->clock->ctx).ns;
-    if (map && bytes > HALFLINE_BYTES) {
+    if (map && bytes > HALFLINE_BYTES + PREFIX_BYTES) {
         h->halfline = (char *)map + bytes - HALFLINE_BYTES;
-        h->journal = journal_open(map, bytes - HALFLINE_BYTES, h->pages.config->shards, epoch, &origin);
+        h->learned = (char *)h->halfline - PREFIX_BYTES;
+        h->journal = journal_open(map, bytes - HALFLINE_BYTES - PREFIX_BYTES, h->pages.config->shards, epoch, &origin);
     }
     if (!h->journal)
         return hub_give_up(h, EXIT_FAILED, "cannot map the event journal");

@@ -35,13 +35,14 @@ struct hub {
     struct evsource *on_attach, *on_term, *heartbeat;
     struct journal *journal;
     void *halfline;   /* memory beside the journal */
+    void *learned;    /* likewise: of prefix.h */
     int destroy_feed; /* until the feed takes it; -1 = none */
     struct publish *publish;
     struct ports *ports;
     struct reports *reports;
     struct watchers *watchers;
-    struct serve *serve;       /* NULL: nobody is served */
-    struct announce *announce; /* likewise */
+    struct serve *serve; /* NULL: nobody is served */
+    struct announce *announce;
     struct control control;
     struct eventsocket *eventsocket;
     struct destroyfeed *destroyfeed; /* NULL: the kernel is not a source */

@@ -5,7 +5,7 @@
 #ifndef HUB_JOURNAL_H
 #define HUB_JOURNAL_H
 
-#define JOURNAL_LAYOUT 1u /* of all that hubs hand to one another in the journal's memory */
+#define JOURNAL_LAYOUT 2u /* of all that hubs hand to one another in the journal's memory */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What events.sock says to those who watch, one message each, "<topic> <json>":
- *   uuid.open, uuid.close    an event of any source, in tcp-info's form
+ *   uuid.open, uuid.close    a connection has its UUID; it has ended (announce.h), in tcp-info's form
  *   flow.saved, flow.lost    a published file; a flow that gets none, and why
  *   shard.up, shard.down     a shard's process is ready; it is gone
  *   stats                    once a second: the sums of the family
@@ -40,6 +40,7 @@ struct watchers_setup {
 struct watchers *watchers_new(const struct watchers_setup *setup); /* NULL: no memory */
 void watchers_free(struct watchers *w);                            /* NULL is fine */
 
+/* An open or close event to be told. */
 void watchers_event(struct watchers *w, const struct flowevent *ev);
 void watchers_report(struct watchers *w, unsigned shard, const struct report *r);
 /* Looks for shards that came or went, and says the sums when a second has passed. Call it some times a second. */

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import stat
+import threading
 import unittest
 
 import eventserver
@@ -13,12 +14,13 @@ import need
 import netns
 import pcapgen as g
 import traffic
+import watcher
 
 IN_USER_NAMESPACE = True
 
 
 def setUpModule():
-    need.need("netns")
+    need.need("netns", "nanocat")
 
 
 class Serve(unittest.TestCase):
@@ -114,6 +116,62 @@ class Serve(unittest.TestCase):
         run.until(lambda: run.metric("shardcap_destroyed_sockets_total") >= 1, "its end is told")
         events.emit(g.event_line("shown_1700000000_0000000000000007", g.START, "10.77.0.1", 443, "10.77.0.2", 1024, 7))
         self.assertEqual(json.loads(lines.readline())["UUID"], "shown_1700000000_0000000000000007")
+        self.assertEqual(run.stop(), 0, run.log)
+
+    def test_every_connection_once_under_the_name_of_its_file(self):
+        """A server that never reads a cookie and closes first: what is left of its sockets in TIME_WAIT has other cookies
+        than the sockets had. Files, -events.serve and uuid.* say the same of each connection, once."""
+        run = self.start()
+        lines, watch = self.client(run), watcher.Watcher(self, run, "uuid.")
+        run.until(lambda: run.metric("shardcap_watchers") == 1, "the watcher is connected")
+        listener = netns.inside(self.a.name, lambda: socket.create_server(("10.77.0.1", 0)))
+        self.addCleanup(listener.close)
+
+        def serve():
+            for _ in range(200):
+                connection, _ = listener.accept()
+                connection.recv(100)
+                connection.sendall(b"bye")
+                connection.close()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        port = listener.getsockname()[1]
+
+        def fetch():
+            with socket.create_connection(("10.77.0.1", port), timeout=30) as s:
+                s.sendall(b"x")
+                while s.recv(100):
+                    pass
+        for _ in range(200):
+            netns.inside(self.b.name, fetch)
+        thread.join(30)
+        told = [json.loads(lines.readline()) for _ in range(400)]
+        run.until(lambda: len(watch.of("uuid.close")) >= 200, "the watcher is told")
+        self.assertEqual(run.stop(), 0, run.log)
+        names = [n[:-len(".pcap.gz")] for n in self.names(run)]
+        self.assertEqual(len(names), 200)
+        ours = {e["UUID"] for e in watch.of("uuid.open") if e["ID"]["SrcIP"].startswith("127.")}  # who asks for metrics
+        for kind, topic in enumerate(("uuid.open", "uuid.close")):
+            self.assertEqual(sorted(e["UUID"] for e in told if e["Event"] == kind), names)
+            self.assertEqual(sorted(e["UUID"] for e in watch.of(topic) if e["UUID"] not in ours), names)
+        self.assertEqual(lines.readline(), "")
+
+    def test_the_next_hub_knows_the_prefix_that_was_learned(self):
+        """tcp-info has shown it to the one that dies, and says nothing more."""
+        events = eventserver.EventServer(self, self.work / "e.sock")
+        run = self.start(f"-tcpinfo.eventsocket={events.path}", "-uuid.kernel=destroy")
+        run.until(lambda: events.accepted, "the hub connects")
+        lines = self.client(run)
+        events.emit(g.event_line("shown_1700000000_0000000000000007", g.START, "10.77.0.1", 443, "10.77.0.2", 1024, 7))
+        self.assertEqual(json.loads(lines.readline())["UUID"], "shown_1700000000_0000000000000007")
+        hub, = run.children()["shardcap-hub"]
+        os.kill(hub, signal.SIGKILL)
+        run.until(lambda: run.children().get("shardcap-hub", [hub]) != [hub], "another hub is there")
+        lines = self.client(run.ready())
+        server = traffic.Server(self, self.a, prefix="shown_1700000000")
+        end = traffic.fetch(self.b, "10.77.0.1", server.port, 100)
+        told = [json.loads(lines.readline()) for _ in range(2)]
+        self.assertEqual([(e["Event"], e["UUID"]) for e in told], [(0, server.uuids[end]), (1, server.uuids[end])])
         self.assertEqual(run.stop(), 0, run.log)
 
     def test_the_hub_dies_and_clients_come_again(self):

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What is told to clients of tcp-info's protocol: byte for byte its lines, each connection once, none that stays here.
+ * What is told to clients of tcp-info's protocol: byte for byte its lines, each connection once.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,22 +14,24 @@
 
 static struct announce *a;
 static char said[8192];
-static unsigned lines;
+static unsigned lines, locals;
 
-static void on_line(void *ctx, const char *line, size_t len)
+static void on_event(void *ctx, const struct flowevent *ev, bool local)
 {
     (void)ctx;
-    assert_true(len > 0 && line[len - 1] == '\n');
-    (void)snprintf(said, sizeof said, "%.*s", (int)len, line);
+    int n = flowevent_format(ev, said, sizeof said - 1);
+    assert_true(n > 0);
+    strcpy(said + n, "\n");
     lines++;
+    locals += local;
 }
 
 static int set_up(void **state)
 {
     (void)state;
-    lines = 0;
+    lines = locals = 0;
     said[0] = '\0';
-    a = announce_new(on_line, NULL);
+    a = announce_new(on_event, NULL);
     return a ? 0 : -1;
 }
 
@@ -100,6 +102,25 @@ static void a_name_of_the_kernel_and_its_end(void **state)
     assert_int_equal(lines, 2);
 }
 
+/* tcp-info polls: it comes after the kernel, for the open event as for the close. */
+static void what_the_kernel_has_told_others_do_not_tell_again(void **state)
+{
+    (void)state;
+    struct report r = named();
+    struct flowevent ev = event(OPEN), closed = event(CLOSE);
+    announce_report(a, &r);
+    announce_event(a, &ev);
+    assert_int_equal(lines, 1);
+    ev.destroyed = true;
+    announce_event(a, &ev);
+    assert_int_equal(lines, 2);
+    announce_event(a, &closed);
+    assert_int_equal(lines, 2);
+    ev = event(OPEN);
+    announce_event(a, &ev);
+    assert_int_equal(lines, 2);
+}
+
 static void too_short_to_be_named_in_time(void **state)
 {
     (void)state;
@@ -113,7 +134,7 @@ static void too_short_to_be_named_in_time(void **state)
     assert_int_equal(lines, 2);
 }
 
-static void what_stays_here_is_not_told(void **state)
+static void what_stays_here_is_marked(void **state)
 {
     (void)state;
     static const char *const local[] = {"127.0.0.1", "127.9.9.9", "169.254.1.1", "::1", "fe80::1", "febf::1"};
@@ -128,9 +149,14 @@ static void what_stays_here_is_not_told(void **state)
             "\"SrcIP\":\"%s\",\"DstIP\":\"%s\"}}\n",
             i, strchr(ip, ':') ? "2001:db8::9" : "192.0.2.9", ip);
         struct flowevent ev = event(line);
-        unsigned before = lines;
+        unsigned before = locals;
         announce_event(a, &ev);
-        assert_int_equal(lines - before, i >= n);
+        assert_int_equal(locals - before, i < n);
+        before = locals;
+        ev.destroyed = true;
+        strcat(ev.uuid.text, "_kernel");
+        announce_event(a, &ev); /* open and close */
+        assert_int_equal(locals - before, i < n ? 2 : 0);
     }
 }
 
@@ -151,8 +177,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_came_is_told_as_it_came, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_name_of_the_kernel_and_its_end, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_the_kernel_has_told_others_do_not_tell_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_short_to_be_named_in_time, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_stays_here_is_not_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_stays_here_is_marked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_is_bounded, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("hub/announce", tests, NULL, NULL);

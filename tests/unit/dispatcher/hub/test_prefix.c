@@ -10,6 +10,15 @@
 
 #include "dispatcher/hub/prefix.h"
 
+static uint64_t memory[PREFIX_BYTES / sizeof(uint64_t)];
+
+static int set_up(void **state)
+{
+    (void)state;
+    memset(memory, 0, sizeof memory);
+    return 0;
+}
+
 static struct flowevent event(const char *uuid, int64_t cookie)
 {
     struct flowevent ev = {.kind = FLOWEVENT_OPEN, .has_id = true, .cookie = cookie, .time = {17}};
@@ -22,7 +31,7 @@ static void learned_and_told_again(void **state)
     (void)state;
     struct prefix p;
     const struct uuid none = {""};
-    prefix_init(&p, &none);
+    prefix_init(&p, &none, memory);
     assert_false(prefix_due(&p, (struct mono){0}));
     struct flowevent ev = event("ndt_5_00000000000000AB", 0xab);
     prefix_learn(&p, &ev);
@@ -45,7 +54,7 @@ static void what_shows_no_prefix_teaches_none(void **state)
     (void)state;
     struct prefix p;
     const struct uuid none = {""};
-    prefix_init(&p, &none);
+    prefix_init(&p, &none, memory);
     struct flowevent others[] = {event("ndt_5_00000000000000AB", 0xac), event("flow-1", 1), event("flow-1", 0),
                                  event("ndt_5_00000000000000ab", 0xab)};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
@@ -62,7 +71,7 @@ static void given_one_stands(void **state)
     (void)state;
     struct prefix p;
     const struct uuid given = {"file_4"};
-    prefix_init(&p, &given);
+    prefix_init(&p, &given, memory);
     struct flowevent ev = event("ndt_5_00000000000000AB", 0xab);
     prefix_learn(&p, &ev);
     assert_string_equal(p.known.text, "file_4");
@@ -70,12 +79,56 @@ static void given_one_stands(void **state)
     assert_false(prefix_due(&p, (struct mono){1}));
 }
 
+static void successor_knows_it(void **state)
+{
+    (void)state;
+    struct prefix p, next;
+    const struct uuid none = {""}, given = {"file_4"};
+    prefix_init(&p, &none, memory);
+    struct flowevent ev = event("ndt_5_00000000000000AB", 0xab);
+    prefix_learn(&p, &ev);
+    prefix_init(&next, &none, memory);
+    assert_string_equal(next.known.text, "ndt_5");
+    assert_true(prefix_due(&next, (struct mono){0}));
+    char text[FLOWEVENT_TEXT];
+    struct flowevent back;
+    int n = flowevent_format(&next.shows, text, sizeof text); /* as it goes to the shards */
+    assert_true(n > 0);
+    assert_int_equal(flowevent_parse(text, (size_t)n, &back), FLOWEVENT_GOOD);
+    assert_true(back.prefix);
+    assert_string_equal(back.uuid.text, ev.uuid.text);
+    ev = event("new_6_00000000000000AC", 0xac);
+    prefix_learn(&next, &ev);
+    prefix_init(&p, &none, memory);
+    assert_string_equal(p.known.text, "new_6");
+    prefix_init(&p, &given, memory);
+    assert_string_equal(p.known.text, "file_4");
+    assert_false(prefix_due(&p, (struct mono){0}));
+}
+
+static void memory_that_does_not_check_teaches_none(void **state)
+{
+    (void)state;
+    struct prefix p;
+    const struct uuid none = {""};
+    for (int fill = 1; fill < 256; fill++) {
+        memset(memory, fill, sizeof memory);
+        for (uint32_t place = 0; place < 4; place++) {
+            memcpy(memory, &place, sizeof place);
+            prefix_init(&p, &none, memory);
+            assert_string_equal(p.known.text, "");
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(learned_and_told_again),
-        cmocka_unit_test(what_shows_no_prefix_teaches_none),
-        cmocka_unit_test(given_one_stands),
+        cmocka_unit_test_setup(learned_and_told_again, set_up),
+        cmocka_unit_test_setup(what_shows_no_prefix_teaches_none, set_up),
+        cmocka_unit_test_setup(given_one_stands, set_up),
+        cmocka_unit_test_setup(successor_knows_it, set_up),
+        cmocka_unit_test_setup(memory_that_does_not_check_teaches_none, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
