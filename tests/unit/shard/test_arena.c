@@ -393,7 +393,7 @@ static void test_counters_and_positions_survive(void **state)
     c.counters[0] = (struct arena_counter){ARENA_COUNTER(consumed), 17};
     c.counters[1] = (struct arena_counter){ARENA_COUNTER(drops) + CAUSE_NO_UUID, 5};
     arena_set_applied(a, 0, (struct arena_applied){.position = 4711, .packets = 17, .ring_generation = 3}, 99);
-    arena_set_ended(a, 0);
+    arena_set_ended(a, 0, true);
     arena_commit(a, &c);
     arena_close(a);
     a = open_arena(fx, true);
