@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,6 +33,7 @@ struct merge {
     uint32_t snaplen;
     int linktype;
     bool failed;
+    bool crowded; /* it has been said that too many are open at once */
 };
 
 static bool complain(const char *text)
@@ -162,6 +164,27 @@ static bool look_at_all(struct merge *m, const struct named *files)
     return true;
 }
 
+/* Every connection of a busy hour may overlap with every other. */
+static void allow_many_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* A file whose turn has come cannot be opened. */
+static void miss(struct merge *m, const char *error, int why)
+{
+    m->failed = true;
+    if (why != EMFILE)
+        (void)complain(error);
+    else if (!m->crowded)
+        (void)complain("more files overlap in time than may be open at once, so some are left out: raise ulimit -n");
+    m->crowded = m->crowded || why == EMFILE;
+}
+
 /* Opens all whose first packet is not later than the earliest that waits. */
 static void open_next(struct merge *m)
 {
@@ -173,7 +196,7 @@ static void open_next(struct merge *m)
         if (!waits)
             s->file = capfile_open(s->path, error);
         if (!s->file)
-            m->failed = !complain(error);
+            miss(m, error, errno);
         else if (waits || advance(m, s))
             push(m, i);
     }
@@ -229,6 +252,7 @@ static int cat(const struct args *a)
         (void)complain("a capture is not for a terminal: cat .. | wireshark -k -i -");
         return EXIT_USAGE;
     }
+    allow_many_files();
     bool good = named_find(&files, a->operand, a->count, tree_datadir(args_get(a, "datadir"))) == SC_OK &&
                 look_at_all(&m, &files);
     if (good && !write_all(&m)) {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dispatcher/ctl/capfile.h"
 #include "dispatcher/ctl/endpoint.h"
@@ -49,11 +50,19 @@ static void format_end(const struct flowstat *s, unsigned side, char out[ENDPOIN
     (void)endpoint_format(&e, out);
 }
 
+/* Names of ours are harmless; others may lie there, too, and a terminal or a table is no place for their controls. */
+static void write_path(const char *path, bool harmless)
+{
+    for (const char *p = path; *p; p++)
+        (void)putchar(harmless && ((unsigned char)*p < ' ' || *p == 0x7f) ? '?' : *p);
+}
+
 static void print(const struct find *f, const struct tree_file *file, const struct flowstat *s)
 {
     char client[ENDPOINT_TEXT], server[ENDPOINT_TEXT], first[CLOCK_TEXT];
     if (!f->json && !f->details) {
-        (void)printf("%s\n", file->path);
+        write_path(file->path, isatty(STDOUT_FILENO));
+        (void)putchar('\n');
         return;
     }
     format_end(s, 0, client);
@@ -63,12 +72,15 @@ static void print(const struct find *f, const struct tree_file *file, const stru
     if (f->json) {
         (void)printf("{\"path\":");
         jsontext_write(file->path, strlen(file->path), stdout);
-        (void)printf(",\"uuid\":\"%s\",\"client\":\"%s\",\"server\":\"%s\",\"first\":\"%s\",\"duration_ns\":%" PRId64
+        (void)printf(",\"uuid\":");
+        jsontext_write(file->uuid, strlen(file->uuid), stdout);
+        (void)printf(",\"client\":\"%s\",\"server\":\"%s\",\"first\":\"%s\",\"duration_ns\":%" PRId64
                      ",\"packets\":%" PRIu64 "}\n",
-                     file->uuid, client, server, first, duration, s->packets);
+                     client, server, first, duration, s->packets);
     } else {
-        (void)printf("%s\t%s\t%s\t%s\t%.6f\t%" PRIu64 "\n", file->path, client, server, first,
-                     (double)duration / (double)NS_PER_SEC, s->packets);
+        write_path(file->path, true);
+        (void)printf("\t%s\t%s\t%s\t%.6f\t%" PRIu64 "\n", client, server, first, (double)duration / (double)NS_PER_SEC,
+                     s->packets);
     }
 }
 

@@ -354,6 +354,31 @@ class Tree(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertEqual(len(strictpcap.parse(done.stdout).records), sum(map(len, self.packets.values())))
 
+    def test_names_that_are_not_ours_break_no_line(self):
+        name = 'a"b\n\x1b[31m.pcap'
+        day = self.work / "others/2023/11/14"
+        day.mkdir(parents=True)
+        pcapgen.write(day / name, pcapgen.pcap(pcapgen.Flow(1).conversation(pcapgen.START)))
+        _, out, err = ctl("find", "-json", self.work / "others")
+        told = json.loads(out)
+        self.assertEqual((told["path"], told["uuid"]), (str(day / name), name.removesuffix(".pcap")), err)
+        _, out, _ = ctl("find", "-long", self.work / "others")
+        self.assertEqual(out.splitlines()[0].split("\t")[0], f'{day}/a"b??[31m.pcap')
+        self.assertEqual(ctl("find", self.work / "others")[1], f"{day / name}\n")
+
+    def test_cat_of_more_than_may_be_open(self):
+        """The soft limit is no limit; beyond the hard one, what is left out is said once."""
+        paths = [pcapgen.write(self.work / f"{i}.pcap", pcapgen.pcap(pcapgen.Flow(i).conversation(pcapgen.START)))
+                 for i in range(1, 41)]
+        packets = 40 * len(pcapgen.Flow(1).conversation(pcapgen.START))
+        for hard, code in ((60, 0), (20, 1)):
+            limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (10, hard))
+            done = subprocess.run([str(family.BIN / "shardcapctl"), "cat", *paths], capture_output=True, timeout=60,
+                                  preexec_fn=limit, env=family.clean_env(), check=False)
+            self.assertEqual((done.returncode, done.stderr.count(b"\n")), (code, code), done.stderr)
+            self.assertEqual(b"raise ulimit -n" in done.stderr, code == 1)
+            self.assertEqual(len(strictpcap.parse(done.stdout).records) == packets, code == 0)
+
     def test_cat_into_tshark(self):
         need.need("tshark")
         _, out, _ = self.cat(self.flows[1].uuid, self.flows[2].uuid)
