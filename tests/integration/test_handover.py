@@ -144,11 +144,12 @@ class HandOver(Kit):
         thread = threading.Thread(target=pull)
         thread.start()
         try:
-            for _ in range(3):
+            for i in range(3):
                 before = self.dispatchers()
-                shutil.copy(family.BIN / "shardcap-dispatcher", programs / "new")
-                os.replace(programs / "new", programs / "shardcap-dispatcher")
-                self.assertRegex(run.ctl("restart all"), "^ok restarting 4 processes$")
+                for program in family.PROGRAMS if i == 1 else ["shardcap-dispatcher"]:
+                    shutil.copy(family.BIN / program, programs / "new")
+                    os.replace(programs / "new", programs / program)
+                self.assertRegex(run.ctl("restart all"), f"^ok restarting {5 if i == 1 else 4} processes$")
                 run.settled()
                 self.assertNotEqual(before, self.dispatchers())
                 self.assertEqual(os.stat(f"/proc/{self.dispatchers()[0]}/exe").st_ino,
@@ -240,6 +241,20 @@ class Killed(Kit):
             self.end(old)
             self.end(heir)
         self.attack(both)
+
+    def test_the_supervisor(self):
+        """All end, with what they have."""
+        for pause in (0, 0.05):
+            run = self.start()
+            before = self.dispatchers()
+            self.assertRegex(run.ctl("restart dispatcher"), "^ok restarting dispatcher")
+            run.until(lambda: self.dispatchers() != before, "an heir is there", 20)
+            time.sleep(pause)
+            pids = [pid for group in run.children().values() for pid in group]
+            run.process.kill()
+            run.process.wait()
+            family.until(lambda: not [pid for pid in pids if os.path.exists(f"/proc/{pid}")], "all are gone", 20,
+                         lambda: run.log)
 
     def test_an_heir_that_hangs(self):
         """It is killed after its time to start, and the old one goes on until then."""
