@@ -25,19 +25,32 @@ struct outfile {
     _Atomic uint64_t done;      /* single writer: file thread */
     uint64_t taken;             /* private to the main thread */
     uint64_t woken;             /* likewise: of the wakes, one for each job done, how many were read */
+    unsigned quiet;             /* private to the main thread: jobs submitted since the thread was last looked for */
+    _Atomic bool asleep;        /* the thread waits on work_fd, or is about to */
     _Atomic bool stop;
     bool threaded;
     pthread_t thread;
     int work_fd, result_fd; /* eventfds: to the thread (blocking), to the main thread */
 };
 
-static void wake(int fd)
+#define WAKE_EVERY 16u /* jobs or results: waking costs about as much as one takes */
+
+static void wake(int fd, uint64_t count)
 {
-    uint64_t one = 1;
     ssize_t n;
     do
-        n = write(fd, &one, sizeof(one));
+        n = write(fd, &count, sizeof(count));
     while (n < 0 && errno == EINTR);
+}
+
+/* Behind what takes long nothing waits that is done. */
+static bool next_takes_long(const struct outfile *o)
+{
+    uint64_t next = atomic_load_explicit(&o->done, memory_order_relaxed);
+    if (next == atomic_load_explicit(&o->submitted, memory_order_acquire)) /* pairs with outfile_submit */
+        return false;
+    enum outfile_kind kind = o->slot[next % OUTFILE_JOBS].job.kind;
+    return kind != OUTFILE_WRITE && kind != OUTFILE_PUBLISH;
 }
 
 bool outfile_work(struct outfile *o)
@@ -55,15 +68,31 @@ bool outfile_work(struct outfile *o)
     return true;
 }
 
+/* Sleeps until there is work. seq_cst: pairs with outfile_wake; one of the two sees the other's store. */
+static void await_work(struct outfile *o)
+{
+    uint64_t n;
+    atomic_store_explicit(&o->asleep, true, memory_order_seq_cst);
+    if (atomic_load_explicit(&o->submitted, memory_order_seq_cst) ==
+            atomic_load_explicit(&o->done, memory_order_relaxed) &&
+        !atomic_load_explicit(&o->stop, memory_order_seq_cst) && read(o->work_fd, &n, sizeof(n)) < 0 && errno != EINTR)
+        log_panic("file thread: cannot wait: %s", strerror(errno));
+    atomic_store_explicit(&o->asleep, false, memory_order_seq_cst);
+}
+
 static void *file_thread(void *arg)
 {
     struct outfile *o = arg;
-    uint64_t n;
+    uint64_t untold = 0; /* results that the main thread has not been woken for */
     while (!atomic_load_explicit(&o->stop, memory_order_acquire)) { /* pairs with outfile_free */
-        if (outfile_work(o))
-            wake(o->result_fd);
-        else if (read(o->work_fd, &n, sizeof(n)) < 0 && errno != EINTR)
-            log_panic("file thread: cannot wait: %s", strerror(errno));
+        bool worked = outfile_work(o);
+        untold += worked;
+        if (untold > 0 && (!worked || untold >= WAKE_EVERY || next_takes_long(o))) {
+            wake(o->result_fd, untold);
+            untold = 0;
+        }
+        if (!worked)
+            await_work(o);
     }
     return NULL;
 }
@@ -120,8 +149,8 @@ void outfile_free(struct outfile *o)
     if (!o)
         return;
     if (o->threaded) {
-        atomic_store_explicit(&o->stop, true, memory_order_release); /* pairs with file_thread */
-        wake(o->work_fd);
+        atomic_store_explicit(&o->stop, true, memory_order_seq_cst); /* pairs with file_thread and await_work */
+        wake(o->work_fd, 1);
         pthread_join(o->thread, NULL);
     }
     for (unsigned i = 0; i < OUTFILE_JOBS; i++)
@@ -143,11 +172,21 @@ int outfile_submit(struct outfile *o, const struct outfile_job *job)
     if (n - o->taken >= OUTFILE_JOBS)
         return SC_EFULL;
     o->slot[n % OUTFILE_JOBS].job = *job;
-    /* release: pairs with the acquire load in outfile_work */
-    atomic_store_explicit(&o->submitted, n + 1, memory_order_release);
-    if (o->threaded)
-        wake(o->work_fd);
+    /* seq_cst, and so release: pairs with the acquire load in outfile_work, and with await_work */
+    atomic_store_explicit(&o->submitted, n + 1, memory_order_seq_cst);
+    if (++o->quiet >= WAKE_EVERY)
+        outfile_wake(o);
     return SC_OK;
+}
+
+void outfile_wake(struct outfile *o)
+{
+    if (o->quiet == 0)
+        return;
+    o->quiet = 0;
+    /* seq_cst: pairs with await_work */
+    if (o->threaded && atomic_exchange_explicit(&o->asleep, false, memory_order_seq_cst))
+        wake(o->work_fd, 1);
 }
 
 int outfile_result(struct outfile *o, struct outfile_result *out)

@@ -93,8 +93,11 @@ struct outfile *outfile_new(const struct outfile_deps *deps);
 void outfile_free(struct outfile *o);
 
 #define OUTFILE_JOBS 256u
-/* Hands a job over (copied; iov becomes the thread's). SC_OK; SC_EFULL: OUTFILE_JOBS are under way. */
+/* Hands a job over (copied; iov becomes the thread's). SC_OK; SC_EFULL: OUTFILE_JOBS are under way. A thread that
+ * sleeps may sleep on until outfile_wake. */
 int outfile_submit(struct outfile *o, const struct outfile_job *job) SC_MUST_CHECK;
+/* To be called when no further job follows at once: the thread sees to what was submitted. */
+void outfile_wake(struct outfile *o);
 /* The next result: SC_OK or SC_EAGAIN. */
 int outfile_result(struct outfile *o, struct outfile_result *out) SC_MUST_CHECK;
 /* Jobs whose result has not been taken. */

@@ -47,6 +47,7 @@ struct shard {
     enum fault_verdict verdict; /* on the deaths before */
     bool adopted, stopping, finishing;
     bool draining;  /* what is in the ring is a successor's */
+    uint32_t jobs;  /* under way at the end of the last turn */
     uint32_t today; /* whose directory, and the next day's, was asked for */
 };
 
@@ -522,6 +523,10 @@ enum shard_step_result shard_step(struct shard *s)
         arena_trim(s->arena, TRIM_PER_TURN); /* as fast as there is time for it, and no faster */
     counter_set(&s->c->flows_halfopen, s->flows.list[LIST_HALFOPEN].count);
     counter_set(&s->c->budget_used, arena_budget_used(s->arena));
+    uint32_t jobs = outfile_under_way(s->out);
+    if (!busy || jobs == s->jobs) /* else more may follow with the next turn */
+        outfile_wake(s->out);
+    s->jobs = jobs;
     bool for_files = !busy && outfile_under_way(s->out) > 0 && (s->finishing || must_wait(s));
     set_stage(s, for_files ? STAGE_FILE : STAGE_IDLE);
     if (s->finishing && !busy && publish_idle(&s->publisher) && (s->draining || backlog(s) == 0))

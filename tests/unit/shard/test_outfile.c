@@ -60,6 +60,7 @@ static void threaded_life(void **state)
         else
             free(j.iov);
         struct pollfd p = {.fd = outfile_fd(o), .events = POLLIN};
+        outfile_wake(o);
         if (err != SC_OK)
             assert_int_equal(poll(&p, 1, 10000), 1);
         while (outfile_result(o, &res) == SC_OK) {
