@@ -173,6 +173,10 @@ uint32_t arena_flow_limit(const struct arena *a);
 uint64_t arena_budget_limit(const struct arena *a);
 uint64_t arena_budget_used(const struct arena *a); /* bytes of slots and blocks in use */
 
+/* After adoption, where flow time is a clock that we can read: no time in the arena is later. One that was (memory was
+ * written over) would keep every deadline from coming, or all of them from being looked at. */
+void arena_limit_clock(struct arena *a, struct instant latest);
+
 /* Bytes of free blocks and slots whose pages are still ours. */
 uint64_t arena_idle_bytes(const struct arena *a);
 /* Gives pages without a used block back to the system, at most `most`, and the pages of slots behind the last used one.

@@ -171,6 +171,26 @@ int arena_adopt(struct arena *a)
     return err;
 }
 
+static void limit(int64_t *at_ns, int64_t most_ns)
+{
+    if (*at_ns > most_ns)
+        *at_ns = most_ns;
+}
+
+void arena_limit_clock(struct arena *a, struct instant latest)
+{
+    struct arena_state *s = &a->head->state;
+    if (s->clock_ns > latest.ns)
+        log_error("the arena's clock was written over, it is mended ahead=%llds",
+                  (long long)((s->clock_ns - latest.ns) / NS_PER_SEC));
+    limit(&s->clock_ns, latest.ns);
+    limit(&a->next.clock_ns, latest.ns);
+    for (uint32_t i = 0; i < a->head->flow_top; i++) {
+        limit(&a->flows[i].first_clock, latest.ns);
+        limit(&a->flows[i].last_clock, latest.ns);
+    }
+}
+
 /* ---- before it is opened ---- */
 
 void arena_mend(void *map, size_t map_bytes, uint64_t budget)

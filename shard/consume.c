@@ -9,11 +9,13 @@
 #include "shard/stage.h"
 #include "shared/log.h"
 
-/* Flow time never goes back, whatever a record says. */
+/* Flow time never goes back, whatever a record says, nor does it run ahead of our own clock: one time far ahead would
+ * end all deadlines for good. */
 static struct instant clock_of(const struct consumer *c, int64_t clock_ns)
 {
     int64_t before = arena_state(c->savers->flows->arena)->clock_ns;
-    return (struct instant){clock_ns > before ? clock_ns : before};
+    int64_t latest = clock_ns > before ? clock_ns : before;
+    return (struct instant){latest < c->latest_ns ? latest : c->latest_ns};
 }
 
 static bool over_maxflows(const struct consumer *c)
@@ -226,6 +228,7 @@ static void scan(struct consumer *c)
 static void take_batch(struct consumer *c)
 {
     c->batch_next = c->batch_count = 0;
+    c->latest_ns = c->clock ? c->clock->mono(c->clock->ctx).ns + CONSUME_SLACK_NS : INT64_MAX;
     for (unsigned i = 0; i < c->ring_count && c->batch_count == 0; i++) {
         c->at = (c->at + 1) % c->ring_count;
         scan(c);

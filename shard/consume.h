@@ -23,6 +23,9 @@ struct taken {
     uint32_t guess;               /* for prefetching only: the slot of its flow, most likely */
 };
 
+/* A time that far ahead of our own clock was never read from it. */
+#define CONSUME_SLACK_NS NS_PER_SEC
+
 struct consumer {
     /* set by the owner */
     struct savers *savers;
@@ -31,6 +34,7 @@ struct consumer {
     unsigned ring_count;              /* 1 .. DISPATCHERS_MAX */
     const struct ring_shared *shared; /* flows_global */
     struct kernel_names *kernel;      /* NULL: not a source */
+    const struct clock *clock;        /* bounds what records say of the time; NULL: packet time, which nothing bounds */
     struct shard_page *page;          /* its stage word, and the local addresses beyond the arena's life */
     uint64_t skip;                    /* position + 1 of a record that is left out, and counted as poison; 0 = none */
     bool careful;                     /* records are taken one by one, until the ring is empty */
@@ -41,6 +45,7 @@ struct consumer {
     unsigned at; /* the ring of the batch; the next one is from the next ring that has something */
     struct taken batch[CONSUME_BATCH];
     unsigned batch_next, batch_count;
+    int64_t latest_ns; /* no record of the batch can be later than this */
 };
 
 /* Once after adoption: a predecessor may have died after it opened a flow and before it gave it the name that waited.

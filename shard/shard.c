@@ -216,6 +216,8 @@ static int open_arena(struct shard *s, bool *adopted_r)
         s->arena = arena_open(s->d.arena_map, s->d.arena_bytes, s->d.budget, s->c, adopted_r, &err);
     }
     counter_set(refused, err == SC_EVERSION ? counter_get(refused) + 1 : 0);
+    if (!err && *adopted_r && !config_reads_files(s->d.config))
+        arena_limit_clock(s->arena, (struct instant){s->d.clock->mono(s->d.clock->ctx).ns + CONSUME_SLACK_NS});
     return err;
 }
 
@@ -350,6 +352,7 @@ static int open_flows(struct shard *s, bool adopted, const char **what_r)
         .ring_count = s->ring_count,
         .shared = s->d.ring_map,
         .page = s->d.page,
+        .clock = config_reads_files(s->d.config) ? NULL : s->d.clock,
         .skip = s->verdict == FAULT_SKIP ? counter_get(&s->d.page->faults.skip) : 0,
         .careful = s->verdict != FAULT_NONE,
     };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Packets in, files out: contents, generations, limits, names. */
 #include "rig.h"
+#include "shard/arena_map.h"
 
 #define SEC NS_PER_SEC
 
@@ -618,6 +619,7 @@ static void live_waits_for_the_replay(void **state)
     rig_start(r);
     rig_send(r, &(struct rig_packet){.flow = 1, .at = 0});
     rig_send(r, &(struct rig_packet){.flow = 2, .at = 0});
+    r->mono = RIG_T0 + 20 * SEC;
     rig_mark(r, RING_TICK, 20 * SEC);
     rig_run(r);
     assert_int_equal(rig_sum_drops(r), 0);
@@ -629,6 +631,43 @@ static void live_waits_for_the_replay(void **state)
     assert_true(rig_exists(r, "data/2023/11/15"));
     rig_end(r, 21 * SEC);
     assert_true(rig_exists(r, "data/" RIG_DAY "/u.pcap.gz"));
+    rig_check_balance(r);
+    rig_free(r);
+}
+
+/* A record, or a word of the arena, with a time far ahead: flows end when their own time has come all the same. */
+static void a_clock_far_ahead(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new();
+    r->config.savefile_count = 0;
+    r->config.uuid_sources = UUID_SOURCE_HASH;
+    r->config.syncinterval_ns = 0;
+    r->mono = RIG_T0;
+    rig_start(r);
+    for (unsigned damage = 0; damage < 3; damage++) {
+        uint64_t files = counter_get(&r->page->c.files);
+        rig_send(r, &(struct rig_packet){.flow = (uint16_t)(2 * damage), .at = r->mono - RIG_T0});
+        rig_run(r);
+        if (damage == 1) {
+            rig_mark(r, RING_TICK, INT64_C(1) << 62);
+            rig_run(r);
+        } else if (damage == 2) {
+            rig_crash(r);
+            struct arena_head *h = r->arena_map;
+            h->state.clock_ns = h->redo.next.clock_ns = INT64_MAX;
+            rig_start(r);
+        }
+        rig_send(r, &(struct rig_packet){.flow = (uint16_t)(2 * damage + 1), .at = r->mono - RIG_T0});
+        rig_run(r);
+        for (unsigned i = 0; i < 40; i++) {
+            r->mono += 10 * SEC;
+            rig_mark(r, RING_TICK, r->mono - RIG_T0);
+            rig_run(r);
+        }
+        assert_int_equal(counter_get(&r->page->c.files) - files, 2);
+    }
+    rig_end(r, r->mono - RIG_T0);
     rig_check_balance(r);
     rig_free(r);
 }
@@ -697,6 +736,7 @@ int main(void)
         cmocka_unit_test(stream_equals_buffered),
         cmocka_unit_test(group_commit),
         cmocka_unit_test(stop_without_an_end_record),
+        cmocka_unit_test(a_clock_far_ahead),
         cmocka_unit_test(records_behind_an_end),
         cmocka_unit_test(live_waits_for_the_replay),
     };
