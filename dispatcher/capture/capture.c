@@ -4,6 +4,7 @@
  * bytes (error messages about savefiles, interface names) is made printable. The packet path allocates nothing. */
 #include "dispatcher/capture/capture.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <pcap/pcap.h>
@@ -13,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "dispatcher/capture/filter.h"
+#include "dispatcher/capture/kernelfilter.h"
 #include "shared/frame.h"
 #include "shared/pcaptime.h"
 
@@ -26,6 +27,9 @@ struct capture {
     bool micro; /* the interface has no nanoseconds */
     bool filtered;
     struct bpf_program filter;
+    struct kernelfilter *kernel; /* of an interface: the one that is being made */
+    uint64_t read, unfiltered;   /* packets so far; of those to come, how many may be from before the first filter */
+    struct bpf_program first;    /* which was this one, if it is not `filter` */
     struct capture_stats stats;
     struct pcap_stat last;
     char *file_buffer;
@@ -82,8 +86,10 @@ void capture_close(struct capture *c)
         return;
     if (c->filtered)
         pcap_freecode(&c->filter);
+    pcap_freecode(&c->first);
     if (c->pcap)
         pcap_close(c->pcap); /* closes the stdio stream as well */
+    free(c->kernel);
     free(c->file_buffer);
     free(c);
 }
@@ -153,8 +159,11 @@ int capture_open_interface(const char *name, uint32_t snaplen, uint64_t buffer_b
     }
     int rc = SC_ESYS;
     c->live = true;
+    c->kernel = malloc(sizeof *c->kernel);
     c->pcap = pcap_create(name, text);
-    if (c->pcap)
+    if (c->pcap && !c->kernel)
+        say(error, "out of memory", "");
+    else if (c->pcap)
         rc = set_up(c, snaplen, buffer_bytes, error);
     else
         say(error, "", text);
@@ -256,23 +265,44 @@ int capture_filter_check(struct capture *c, const char *text, char error[CAPTURE
     return rc;
 }
 
+/* Not by pcap_setfilter: see kernelfilter.h. */
+static int filter_in_kernel(struct capture *c, const struct bpf_program *program, char error[CAPTURE_ERROR])
+{
+    static_assert(sizeof(struct bpf_insn) == sizeof(struct sock_filter), "one instruction under two names");
+    const struct sock_filter *insn = (const struct sock_filter *)(const void *)program->bf_insns;
+    int rc = kernelfilter_make(c->kernel, insn, program->bf_len, c->linktype);
+    if (rc != SC_OK) {
+        say(error, "the filter is too long for the kernel, or reads what it does not have", "");
+        return rc;
+    }
+    rc = kernelfilter_attach(pcap_fileno(c->pcap), c->kernel);
+    if (rc != SC_OK) {
+        say(error, "the kernel does not take the filter",
+            errno == ENOMEM ? "there is no room for it (net.core.optmem_max)" : strerror(errno));
+        return rc;
+    }
+    if (!c->filtered) { /* some of these came behind it already, which harms nobody */
+        struct capture_stats now = capture_stats(c);
+        c->unfiltered = now.received - now.dropped - c->read;
+    }
+    return SC_OK;
+}
+
 int capture_filter(struct capture *c, const char *text, char error[CAPTURE_ERROR])
 {
     struct bpf_program program;
     int rc = compile(c, text, &program, error);
     if (rc != SC_OK)
         return rc;
-    if (c->live && program.bf_len > FILTER_KERNEL_MAX) {
-        pcap_freecode(&program); /* libpcap would filter in the process, after the copy, and without telling */
-        say(error, "the filter is too long for the kernel", "");
-        return SC_ETOOLONG;
-    }
-    if (c->live && pcap_setfilter(c->pcap, &program) != 0) {
-        say(error, "", pcap_geterr(c->pcap));
+    if (c->live)
+        rc = filter_in_kernel(c, &program, error);
+    if (rc != SC_OK) {
         pcap_freecode(&program);
-        return SC_ESYS;
+        return rc;
     }
-    if (c->filtered)
+    if (c->filtered && c->unfiltered > 0 && !c->first.bf_insns)
+        c->first = c->filter; /* by which the kernel took some that are still to be read */
+    else if (c->filtered)
         pcap_freecode(&c->filter);
     c->filter = program;
     c->filtered = true;
@@ -282,16 +312,23 @@ int capture_filter(struct capture *c, const char *text, char error[CAPTURE_ERROR
 bool capture_matches(const struct capture *c, const struct captured *p)
 {
     struct pcap_pkthdr h = {.caplen = p->caplen, .len = p->wire_len};
-    return !c->filtered || pcap_offline_filter(&c->filter, &h, p->bytes) != 0;
+    return !c->filtered || pcap_offline_filter(&c->filter, &h, p->bytes) != 0 ||
+           pcap_offline_filter(&c->first, &h, p->bytes) != 0;
 }
 
 /* ---- packets ---- */
 
 static void on_packet(u_char *user, const struct pcap_pkthdr *h, const u_char *bytes)
 {
-    const struct capture *c = (const struct capture *)(const void *)user;
+    struct capture *c = (struct capture *)(void *)user;
     struct captured p = {
         .bytes = bytes, .caplen = h->caplen, .wire_len = h->len, .ts = pcaptime_wall(&h->ts, c->micro ? 1000 : 1)};
+    c->read++;
+    if (c->unfiltered > 0) {
+        c->unfiltered--;
+        if (!capture_matches(c, &p))
+            return;
+    }
     c->cb(c->cb_ctx, &p);
 }
 

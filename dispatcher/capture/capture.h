@@ -52,8 +52,9 @@ int capture_linktype(const struct capture *c); /* LINKTYPE_ value */
 int capture_fd(const struct capture *c);       /* to wait on; -1 with a savefile */
 
 /* Compiles text and, if the capture is an interface, hands it to the kernel; for a savefile it is kept for
- * capture_matches. SC_OK, SC_EFORMAT (does not compile, text in error), SC_ETOOLONG (the kernel would not take it),
- * SC_ESYS. The old filter stays on failure. */
+ * capture_matches. It holds from one packet to the next: none is lost by the change. SC_OK, SC_EFORMAT (does not
+ * compile), SC_ETOOLONG (the kernel does not take it, alone or beside the one it has: too many instructions, or
+ * net.core.optmem_max), SC_ESYS, with a text. The old filter stays on failure. */
 int capture_filter(struct capture *c, const char *text, char error[CAPTURE_ERROR]) SC_MUST_CHECK;
 
 /* Whether text compiles for this capture. SC_OK or SC_EFORMAT. */

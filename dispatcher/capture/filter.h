@@ -12,8 +12,8 @@
 #include "shared/err.h"
 #include "shared/flowkey.h"
 
-/* How exact: the kernel takes 4096 instructions, and an address costs up to 40 of them. In this order, until it fits.
- */
+/* How exact: the kernel takes 4096 instructions, an address costs up to 40 of them, and all have to fit into
+ * net.core.optmem_max (20480 bytes before Linux 6.8: ten addresses). In this order, until it fits. */
 enum filter_detail {
     FILTER_EXACT,      /* addresses also behind a tag */
     FILTER_TAGS_LOOSE, /* tagged TCP whatever its addresses */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Open interfaces.
  * Failure policy: an interface that fails is closed, its gauge goes to 0 and one line says why; opening it again is
- * live.c's business. A filter that the kernel finds too long is made coarser, step by step; one that cannot be
- * installed on a running source leaves the old one. Counters of an interface go on where an earlier dispatcher, or an
+ * live.c's business. A filter that the kernel finds too long is made coarser, step by step; a running source whose
+ * filter cannot be changed has failed. Counters of an interface go on where an earlier dispatcher, or an
  * earlier interface of that name, left them; when all slots are taken the rest share the last one. */
 #include "dispatcher/capture/sources.h"
 
@@ -317,21 +317,48 @@ static int filter_text(struct sources *s, const struct source *src, enum filter_
     return rc == SC_OK ? filter_and(s->whole, sizeof s->whole, s->text, c->filter) : rc;
 }
 
+static int try_filter(struct sources *s, struct source *src, int detail, char error[CAPTURE_ERROR])
+{
+    int rc = filter_text(s, src, (enum filter_detail)detail);
+    (void)snprintf(error, CAPTURE_ERROR, "the filter is too long");
+    return rc == SC_OK ? capture_filter(src->capture, s->whole, error) : rc;
+}
+
+static void filter_is(const struct sources *s, struct source *src, int detail)
+{
+    if (detail != FILTER_EXACT && src->detail == FILTER_EXACT)
+        log_warn("interface %s: %zu addresses are too many for the kernel filter (net.core.optmem_max), it is made "
+                 "coarser",
+                 src->shown, s->host_count);
+    src->detail = (enum filter_detail)detail;
+}
+
 /* The most exact filter that the kernel takes. */
-static int install_filter(struct sources *s, struct source *src, char error[CAPTURE_ERROR])
+static int first_filter(struct sources *s, struct source *src, char error[CAPTURE_ERROR])
 {
     int rc = SC_ETOOLONG;
     for (int detail = FILTER_EXACT; detail < FILTER_DETAILS && rc == SC_ETOOLONG; detail++) {
-        rc = filter_text(s, src, (enum filter_detail)detail);
+        rc = try_filter(s, src, detail, error);
         if (rc == SC_OK)
-            rc = capture_filter(src->capture, s->whole, error);
-        if (rc == SC_OK) {
-            if (detail != FILTER_EXACT && src->detail == FILTER_EXACT)
-                log_warn("interface %s: %zu addresses are too many for the kernel filter, it is made coarser",
-                         src->shown, s->host_count);
-            src->detail = (enum filter_detail)detail;
-        }
+            filter_is(s, src, detail);
     }
+    return rc;
+}
+
+/* While the kernel changes a filter it has two: where there is no room for that, the coarsest takes the old one's place
+ * first. */
+static int change_filter(struct sources *s, struct source *src, char error[CAPTURE_ERROR])
+{
+    int is = FILTER_EXACT, rc = try_filter(s, src, is, error);
+    if (rc == SC_ETOOLONG) {
+        is = FILTER_NO_HOSTS;
+        rc = try_filter(s, src, is, error);
+        for (int detail = FILTER_EXACT; rc == SC_OK && detail < is; detail++)
+            if (try_filter(s, src, detail, error) == SC_OK)
+                is = detail;
+    }
+    if (rc == SC_OK)
+        filter_is(s, src, is);
     return rc;
 }
 
@@ -345,12 +372,15 @@ void sources_hosts(struct sources *s, const struct ipaddr *hosts, size_t count)
     if (count > 0)
         memcpy(s->host, hosts, count * sizeof *hosts);
     for (size_t i = 0; i < s->count; i++) {
+        struct source *src = s->open[i];
         char error[CAPTURE_ERROR];
-        int rc = install_filter(s, s->open[i], error);
-        if (rc != SC_OK)
-            log_warn("interface %s: the filter stays as it was: %s", s->open[i]->shown,
-                     rc == SC_ETOOLONG ? "too long" : error);
+        if (change_filter(s, src, error) == SC_OK)
+            continue;
+        log_warn("interface %s is opened anew, as its filter cannot be changed: %s", src->shown, error);
+        (void)read_source(src);
+        src->failed = true;
     }
+    close_failed(s);
 }
 
 /* ---- opening and closing ---- */
@@ -372,13 +402,9 @@ static int set_filter(struct sources *s, struct source *src, char error[CAPTURE_
     const struct config *c = s->s.config;
     if (c->filter[0] && capture_filter_check(src->capture, c->filter, error) != SC_OK)
         return SC_EINVAL;
-    int rc = install_filter(s, src, error);
-    if (rc == SC_ETOOLONG && c->filter[0]) {
-        (void)snprintf(error, CAPTURE_ERROR, "the filter is too long for the kernel");
-        return SC_EINVAL;
-    }
-    /* With the user's own part fine, this is a combination that can never match. */
-    return rc == SC_EFORMAT && c->filter[0] ? SC_EINVAL : rc;
+    int rc = first_filter(s, src, error);
+    /* With the user's own part fine, SC_EFORMAT is a combination that can never match. */
+    return (rc == SC_EFORMAT || rc == SC_ETOOLONG) && c->filter[0] ? SC_EINVAL : rc;
 }
 
 /* The group for a hand-over: the predecessor's, or a new one, which one can do without. Dispatchers that share an

@@ -42,7 +42,8 @@ size_t sources_count(const struct sources *s);
 /* True if this interface, of this index and name, is open. */
 bool sources_has(const struct sources *s, const struct link *l);
 
-/* The addresses that the built-in filter lets in. Open sources get the new filter where it differs. */
+/* The addresses that the built-in filter lets in. Open sources get the new filter where it differs, from one packet to
+ * the next; one whose filter cannot be changed is closed (sources_lost_one). */
 void sources_hosts(struct sources *s, const struct ipaddr *hosts, size_t count);
 
 /* Opens an interface with the filter of sources_hosts; `expected` = how many there are likely to be, for the share of
