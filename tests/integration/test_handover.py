@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dispatcher is replaced while packets come, again and again: none is lost and none is doubled. And either of the
 two dispatchers is killed while one hands over to the other."""
+import errno
 import os
 import random
 import shutil
@@ -15,6 +16,7 @@ import family
 import need
 import netns
 import pcapgen
+import shim
 import traffic
 
 IN_USER_NAMESPACE = True
@@ -63,10 +65,10 @@ class Sender(threading.Thread):
 
 
 class Kit(unittest.TestCase):
-    def start(self, *args, programs=None, work=None):
+    def start(self, *args, programs=None, work=None, env=None):
         self.a, self.b = netns.pair(self)
         self.run_ = family.Family(self, "-interface=veth0", "-shards=2", "-uuid.source=hash", "-filter.raw=tcp",
-                                  *args, namespace=self.a.name, programs=programs, work=work).ready()
+                                  *args, namespace=self.a.name, programs=programs, work=work, env=env).ready()
         return self.run_
 
     def dispatchers(self):
@@ -123,6 +125,36 @@ class HandOver(Kit):
         self.assertNotIn("could not be replaced", run.log)
         self.assertNotIn("impossible index", run.log)
         self.finish(sent)
+
+    def test_what_comes_before_the_join_is_not_doubled(self):
+        """An heir that takes 0.1 s from its opening of the interface until it joins the group."""
+        work = family.workdir(self)
+        slow = shim.Shim(self, work)
+        run = self.start(work=work, env=slow.env)
+        slow.fail("shardcap-dispatcher", "fanout", 1, error=0, ever=True)
+        sender = Sender(self.b)
+        sender.start()
+        for _ in range(3):
+            self.replace()
+        sent = sender.end()
+        self.assertEqual(slow.calls, 3)
+        self.assertEqual(run.metric("shardcap_capture_gap_seconds"), 0)
+        self.finish(sent)
+
+    def test_a_kernel_without_such_groups(self):
+        """One after the other, with a gap that shows."""
+        work = family.workdir(self)
+        none = shim.Shim(self, work)
+        none.fail("shardcap-dispatcher", "fanout", 1, error=errno.EINVAL, ever=True)
+        run = self.start(work=work, env=none.env)
+        sender = Sender(self.b)
+        sender.start()
+        self.replace()
+        run.ready()
+        self.assertGreater(run.metric("shardcap_capture_gap_seconds"), 0)
+        self.assertIn("an interface cannot be taken over", run.log)
+        sender.end()
+        self.finish()
 
     def test_both_directions_and_a_new_program(self):
         """`restart all` with another dispatcher on disk, in the middle of transfers: the files hold what tcpdump saw."""

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_packet.h>
 #include <pcap/pcap.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -28,7 +29,7 @@ struct state {
     char call[32];
     _Atomic uint32_t calls;  /* made so far, of all processes of the name */
     _Atomic uint32_t fail;   /* number of the call that fails, from 1; 0 = none */
-    _Atomic uint32_t error;  /* errno; 0 = a short write */
+    _Atomic uint32_t error;  /* errno; 0 = a short write, a slow join of a group */
     _Atomic uint32_t ever;   /* 1 = all later ones fail, too */
     _Atomic uint32_t stall;  /* 1 = file calls of `program` wait until it is 0 */
     _Atomic uint32_t stalls; /* calls that have waited */
@@ -134,6 +135,18 @@ int renameat2(int d1, const char *p1, int d2, const char *p2, unsigned flags)
     stall();
     /* EINVAL is what a file system says that knows no flags */
     return fails("renameat2") && (flags != 0 || errno != EINVAL) ? -1 : REAL(renameat2)(d1, p1, d2, p2, flags);
+}
+
+/* "fanout": that of a packet socket with a group. */
+int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+    const struct timespec nap = {0, 100000000};
+    if (level == SOL_PACKET && name == PACKET_FANOUT && fails("fanout")) {
+        if (errno)
+            return -1;
+        (void)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &nap, NULL);
+    }
+    return REAL(setsockopt)(fd, level, name, value, len);
 }
 
 /* A close that fails has closed all the same. */
