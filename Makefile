@@ -273,7 +273,7 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 to = $(DESTDIR)$(PREFIX)
 # Units and manuals name programs where they are installed.
-placed = sed -e 's|/usr/bin/|$(PREFIX)/bin/|g' -e 's|/etc/default/|$(SYSCONFDIR)/default/|g' $(1) > $(2) && chmod 644 $(2)
+placed = sed -e 's|/usr/bin/|$(PREFIX)/bin/|g' -e 's|/usr/share/doc/|$(PREFIX)/share/doc/|g' -e 's|/etc/default/|$(SYSCONFDIR)/default/|g' $(1) > $(2) && chmod 644 $(2)
 
 # The flags of the manual are those of -help.
 $(BUILD)/shardcap.8: deploy/man/shardcap.8.in deploy/man/flags.awk $(BIN)/shardcap

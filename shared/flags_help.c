@@ -69,6 +69,8 @@ const char *flags_help(void)
         add(&t, " %s", name);
         column += n;
     }
-    add(&t, "\n");
+    add(&t, "\nExit status: 0 done; 1 could not go on, the last line says why; 2 wrong usage; 70 a bug of ours; 75 try "
+            "again\n"
+            "later; 78 configuration.\n");
     return t.bytes;
 }

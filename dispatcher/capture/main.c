@@ -369,8 +369,9 @@ static int check_capture(void)
         close(fd);
         return EXIT_DONE;
     }
-    char program[CONFIG_PATH] = "shardcap-dispatcher";
-    (void)readlink("/proc/self/exe", program, sizeof program - 1);
+    char program[CONFIG_PATH] = {0};
+    if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
+        (void)snprintf(program, sizeof program, "shardcap-dispatcher");
     (void)printf(LIVE_NO_PERMISSION, program);
     return EXIT_FAILED;
 }

@@ -51,6 +51,16 @@ static int wrong(const char *what, const struct command *command)
     return EXIT_USAGE;
 }
 
+/* Two lines: what was meant is found by its name. */
+static int unknown(const char *word)
+{
+    (void)fprintf(stderr, "shardcapctl: there is no command %.64s; there are:", word);
+    for (size_t i = 0; i < COMMANDS; i++)
+        (void)fprintf(stderr, " %s", commands[i]->name);
+    (void)fprintf(stderr, "\nshardcapctl help [COMMAND] says more\n");
+    return EXIT_USAGE;
+}
+
 static const struct command *find(const char *name)
 {
     for (size_t i = 0; i < COMMANDS; i++)
@@ -80,7 +90,7 @@ static int plain_command(const char *word, int argc, char **argv)
         return wrong("help takes one command", NULL);
     const struct command *command = argc ? find(argv[0]) : NULL;
     if (argc && !command)
-        return wrong("unknown command", NULL);
+        return unknown(argv[0]);
     if (command)
         args_help(command, stdout);
     else
@@ -103,7 +113,7 @@ int main(int argc, char **argv)
         return status;
     const struct command *command = find(word);
     if (!command)
-        return wrong("unknown command", NULL);
+        return unknown(word);
     struct args a;
     if (args_parse(&a, command, argc - at, argv + at, error) != SC_OK)
         return wrong(error, command);

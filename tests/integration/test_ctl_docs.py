@@ -65,6 +65,13 @@ class Docs(unittest.TestCase):
             if command not in ("cat", "record"):
                 self.assertIn("json", options(command), command)
 
+    def test_an_unknown_command_is_told_which_there_are(self):
+        for words in (("stat",), ("help", "stat")):
+            code, out, err = family.run(*words, program="shardcapctl")
+            self.assertEqual((code, out), (2, ""))
+            self.assertIn("there is no command stat", err)
+            self.assertEqual(re.search("there are: (.*)", err).group(1).split(), commands())
+
     def test_manual_page(self):
         text = rendered(self.tree / "man/man1/shardcapctl.1")
         body = text.split("\nCOMMANDS\n")[1].split("\nEXIT STATUS\n")[0]

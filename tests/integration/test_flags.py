@@ -11,6 +11,7 @@ import family
 import need
 import netns
 import pcapgen as g
+from installed import ROOT
 
 IN_USER_NAMESPACE = True
 
@@ -90,6 +91,15 @@ class Usage(Base):
                      "shards dispatchers cpus uuid.source uuid.kernel uuid.events uuid-prefix-file rundir stagingdir ringsize capturebuffer filter "
                      "anonymize.exempt gzip syncinterval mindiskfree maxdisk keep maxpackets maxfilesize sample dedup user summary check version help log.level log.format seccomp").split():
             self.assertRegex(out, rf"(?m)^\s*-{re.escape(flag)}\b", flag)
+
+    def test_help_and_manual_name_the_same_statuses(self):
+        told = family.run("-help")[1].split("\nExit status: ")[1]
+        self.assertTrue(told.endswith(".\n"), told)  # the text is whole
+        manual = (ROOT / "deploy/man/shardcap.8.in").read_text().split(".SH EXIT STATUS\n")[1].split("\n.SH ")[0]
+        statuses = re.findall(r"^\.B (\d+)$", manual, re.M)
+        self.assertEqual(statuses, re.findall(r"\b\d+\b", told))
+        header = (ROOT / "shared/proto.h").read_text()
+        self.assertEqual(set(statuses), set(re.findall(r"EXIT_[A-Z]+ = (\d+)", header)))
 
     def test_version(self):
         for program in family.PROGRAMS:
