@@ -61,6 +61,7 @@ struct outfile_job {
     /* OUTFILE_RETENTION */
     bool remove; /* may remove files */
     struct wall now;
+    struct retention_spared spared;
 };
 
 struct outfile_result {

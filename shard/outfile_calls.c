@@ -313,7 +313,7 @@ void outfile_do(struct outfile_calls *c, const struct outfile_job *job, struct o
         outfile_salvage(c, job->idx, out);
         return;
     case OUTFILE_RETENTION:
-        retention_step(&c->retention, c->sys, c->datadir, c->config, job->remove, job->now, &out->scan);
+        retention_step(&c->retention, c->sys, c->datadir, c->config, job->remove, job->now, &job->spared, &out->scan);
         return;
     }
 }

@@ -174,7 +174,7 @@ static bool is_due(const struct retention *r, const struct config *c, int64_t ag
 }
 
 static void look_at(struct retention *r, const struct sysops *sys, const struct config *c, bool remove, struct wall now,
-                    const char *name, struct retention_step *out)
+                    const struct retention_spared *spared, const char *name, struct retention_step *out)
 {
     struct stat st;
     bool gzip, due;
@@ -183,7 +183,7 @@ static void look_at(struct retention *r, const struct sysops *sys, const struct 
         return;
     uint64_t bytes = (uint64_t)st.st_blocks * BLOCK_BYTES;
     int64_t written = ns_of(st.st_mtim);
-    due = remove && is_due(r, c, now.ns - written);
+    due = remove && is_due(r, c, now.ns - written) && !(written >= spared->from.ns && written <= spared->to.ns);
     bool ours = !due || is_our_file(sys, dirfd(r->dir), name, gzip);
     if (due && ours && sys->unlinkat(sys->ctx, dirfd(r->dir), name, 0) == 0) {
         out->files++;
@@ -237,7 +237,7 @@ static void end(struct retention *r, const struct config *c, struct retention_st
 }
 
 void retention_step(struct retention *r, const struct sysops *sys, int datadir, const struct config *config,
-                    bool remove, struct wall now, struct retention_step *out)
+                    bool remove, struct wall now, const struct retention_spared *spared, struct retention_step *out)
 {
     memset(out, 0, sizeof *out);
     if (!r->pass)
@@ -253,7 +253,7 @@ void retention_step(struct retention *r, const struct sysops *sys, int datadir, 
         }
         struct dirent *e = readdir(r->dir);
         if (e) {
-            look_at(r, sys, config, remove, now, e->d_name, out);
+            look_at(r, sys, config, remove, now, spared, e->d_name, out);
             continue;
         }
         close_day(r);

@@ -3,9 +3,9 @@
  * thread, in bounded steps. A day whose directory has not changed is not read again.
  *
  * Removed are only files of our names that begin as ours do, in directories YYYY/MM/DD, oldest day first, never one
- * that was written less than RETENTION_YOUNG_NS ago: by -keep what is older than that; and, with -keep, by -maxdisk
- * what is too much. What another tool has put there is measured with the rest, and stays. Failure policy: what cannot
- * be read or removed is left as it is and counted as it was; a later pass tries again. */
+ * that was written less than RETENTION_YOUNG_NS ago or whose age is not known: by -keep what is older than that; and,
+ * with -keep, by -maxdisk what is too much. What another tool has put there is measured with the rest, and stays.
+ * Failure policy: what cannot be read or removed is left as it is and counted as it was; a later pass tries again. */
 #ifndef SHARD_RETENTION_H
 #define SHARD_RETENTION_H
 
@@ -47,10 +47,15 @@ struct retention_step {
     uint64_t bytes;
 };
 
+/* Of which files the age is not known: those written from..to, by a clock that has been set forward since. */
+struct retention_spared {
+    struct wall from, to; /* from > to: none */
+};
+
 /* One step of a pass, which begins with the first. datadir: a directory fd. remove: this one may remove files. now: the
  * date. */
 void retention_step(struct retention *r, const struct sysops *sys, int datadir, const struct config *config,
-                    bool remove, struct wall now, struct retention_step *out);
+                    bool remove, struct wall now, const struct retention_spared *spared, struct retention_step *out);
 void retention_free(struct retention *r); /* what it holds */
 
 #endif

@@ -13,6 +13,28 @@ enum cause space_paused(const struct space *s)
     return s->over ? CAUSE_CAPTURE_LIMIT : CAUSE_NONE;
 }
 
+/* Slower than this a clock is only adjusted. */
+#define STEP_NS (60 * NS_PER_SEC)
+
+static void watch_clock(struct space *s, struct mono mono, struct wall wall)
+{
+    int64_t ahead = wall.ns - mono.ns;
+    if (!s->watched) {
+        s->watched = true;
+        s->spared = (struct retention_spared){.from = wall, .to.ns = INT64_MIN};
+    } else if (ahead - s->ahead_ns > STEP_NS) {
+        s->spared.to.ns = mono.ns + s->ahead_ns > s->spared.to.ns ? mono.ns + s->ahead_ns : s->spared.to.ns;
+        s->spared_until.ns = mono.ns + s->config->keep_ns;
+        if (s->slot == 0 && s->config->keep_ns > 0)
+            log_warn("the clock was set forward seconds=%lld: -keep leaves what was written before",
+                     (long long)((ahead - s->ahead_ns) / NS_PER_SEC));
+    } else if (s->spared_until.ns != 0 && mono.ns > s->spared_until.ns) {
+        s->spared = (struct retention_spared){.from = wall, .to.ns = INT64_MIN};
+        s->spared_until.ns = 0;
+    }
+    s->ahead_ns = ahead;
+}
+
 void space_step(struct space *s)
 {
     const struct config *c = s->config;
@@ -24,10 +46,13 @@ void space_step(struct space *s)
         s->looking = true;
         s->look_at.ns = now.ns + SPACE_LOOK_NS;
     }
-    job = (struct outfile_job){.kind = OUTFILE_RETENTION, .remove = s->slot == 0, .now = s->clock->wall(s->clock->ctx)};
     bool wanted = c->maxdisk > 0 || (c->keep_ns > 0 && s->slot == 0);
-    if (wanted && !s->passing && now.ns >= s->pass_at.ns && outfile_submit(s->out, &job) == SC_OK)
-        s->passing = true;
+    if (!wanted || s->passing || now.ns < s->pass_at.ns)
+        return;
+    struct wall wall = s->clock->wall(s->clock->ctx);
+    watch_clock(s, now, wall);
+    job = (struct outfile_job){.kind = OUTFILE_RETENTION, .remove = s->slot == 0, .now = wall, .spared = s->spared};
+    s->passing = outfile_submit(s->out, &job) == SC_OK;
 }
 
 static void tell(const struct space *s, bool paused, const char *why, const char *what, uint64_t n)

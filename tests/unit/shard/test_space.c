@@ -171,7 +171,8 @@ static struct retention_step pass(struct retention *t, struct rig *r, bool remov
 {
     struct retention_step s, sum = {0};
     for (int i = 0; i < 100 && !sum.done; i++) {
-        retention_step(t, &r->sys, r->datadir, &r->config, remove, (struct wall){RIG_T0 + later}, &s);
+        retention_step(t, &r->sys, r->datadir, &r->config, remove, (struct wall){RIG_T0 + later},
+                       &(struct retention_spared){.from.ns = 1}, &s);
         sum.files += s.files;
         sum.bytes += s.bytes;
         sum.used = s.used;
@@ -350,6 +351,36 @@ static void too_much_pauses_new_flows(void **state)
     rig_free(r);
 }
 
+/* A machine that gets its time late: what was written a moment before looks older than -keep, and stays until it is. */
+static void a_clock_set_forward(void **state)
+{
+    (void)state;
+    struct rig *r = live_rig();
+    r->config.keep_ns = 48 * HOUR;
+    r->wall = RIG_T0;
+    make(r, "2023/11/12");
+    put(r, "2023/11/12/before.pcap.gz", 24 * HOUR); /* of another life: by the same clock as the network's */
+    rig_start(r);
+    turn(r);
+    put(r, "2023/11/12/old-clock.pcap.gz", 0);
+    r->mono += 600 * SEC;
+    r->wall += 600 * SEC + 40 * 24 * HOUR;
+    turn(r);
+    r->mono += 5 * SEC;
+    r->wall += 5 * SEC;
+    turn(r);
+    assert_false(rig_exists(r, "data/2023/11/12/before.pcap.gz"));
+    assert_true(rig_exists(r, "data/2023/11/12/old-clock.pcap.gz"));
+    for (unsigned i = 0; i < 3; i++) {
+        r->mono += 24 * HOUR;
+        r->wall += 24 * HOUR;
+        turn(r);
+        assert_int_equal(rig_exists(r, "data/2023/11/12/old-clock.pcap.gz"), i == 0);
+    }
+    rig_end(r, 1);
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +388,7 @@ int main(void)
         cmocka_unit_test(savefiles_do_not_pause),
         cmocka_unit_test(new_flows_pause_for_want_of_files),
         cmocka_unit_test(limits_at_the_ends),
+        cmocka_unit_test(a_clock_set_forward),
         cmocka_unit_test(what_is_not_ours_stays),
         cmocka_unit_test(measured_and_kept),
         cmocka_unit_test(too_much),
