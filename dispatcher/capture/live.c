@@ -385,9 +385,9 @@ static int open_inherited(struct live *l)
         if (inherit_group(l->s.page, chosen[i]->index) >= 0)
             rc = sources_open(l->sources, chosen[i], count, error);
     if (rc != SC_OK)
-        return control_fail(l->s.control, EXIT_FAILED, "an interface cannot be taken over: %.300s", error);
+        return control_fail(l->s.control, EXIT_TEMPFAIL, "an interface cannot be taken over: %.300s", error);
     if (!sources_inherited(l->sources))
-        return control_fail(l->s.control, EXIT_FAILED, "an interface cannot be taken over: it has no group");
+        return control_fail(l->s.control, EXIT_TEMPFAIL, "an interface cannot be taken over: it has no group");
     return EXIT_DONE;
 }
 

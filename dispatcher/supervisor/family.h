@@ -28,9 +28,10 @@ struct rollout_entry {
     struct program program; /* of the successor; no name = the same as before */
     bool new_arena;         /* the successor reads no arena of its predecessor's */
     bool told;
-    bool handing;        /* told means: an heir of the dispatcher is on its way */
-    bool plain;          /* a hand-over was tried */
-    uint32_t generation; /* of the one that was told */
+    bool handing;          /* told means: an heir of the dispatcher is on its way */
+    bool plain;            /* a hand-over was tried */
+    struct program before; /* handing: what the dispatcher runs */
+    uint32_t generation;   /* of the one that was told */
 };
 struct rollout {
     struct rollout_entry entry[SHARDS_MAX + 3];
@@ -74,8 +75,10 @@ struct family {
     bool (*hand_over)(struct family *f, const struct program *next); /* NULL: never; handover_begin */
     struct program self_program, hub_program, dispatcher_program, shard_program;
     struct child hub, dispatcher, shard[SHARDS_MAX];
-    struct child heir; /* of the dispatcher: a process only while one hands over to the other (handover.h) */
-    bool heir_taken;   /* the packets are the heir's */
+    struct child heir;   /* of the dispatcher: a process only while one hands over to the other (handover.h) */
+    bool heir_taken;     /* the packets are the heir's */
+    bool heir_cancelled; /* it is being killed, which is no fault of its own */
+    bool heir_broken;    /* the last one ended by its own doing before it could take over */
     struct proto_fd kept[FAMILY_KEPT_MAX]; /* what the hub wants its successor to have */
     unsigned kept_count;
     struct rollout rollout;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * See handover.h. Failure policy: whatever goes wrong before the heir has taken over leaves the old dispatcher as it
- * was; the heir is killed, and rollout.c, which finds nobody on the way, does it one after the other. */
+ * was. What follows is decided by rollout.c, which finds nobody on the way. */
 #include "dispatcher/supervisor/handover.h"
+
+#include <sys/wait.h>
 
 #include "dispatcher/supervisor/starting.h"
 #include "shared/log.h"
@@ -15,7 +17,7 @@ bool handover_begin(struct family *f, const struct program *program)
     h->slot.generation = f->dispatcher.slot.generation; /* it becomes the next one */
     h->slot.faults = 0;
     h->ever_ready = true; /* a failure to start it is no failure of ours */
-    f->heir_taken = false;
+    f->heir_taken = f->heir_broken = f->heir_cancelled = false;
     (void)starting_spawn(h);
     return h->pid > 0;
 }
@@ -76,6 +78,7 @@ void handover_cancel(struct family *f)
 {
     if (f->heir_taken || !child_there(&f->heir) || f->heir.slot.killed)
         return;
+    f->heir_cancelled = true;
     slot_killed(&f->heir.slot);
     child_kill(&f->heir);
 }
@@ -89,6 +92,10 @@ void handover_reap(struct family *f)
         return;
     if (h->on_message)
         f->on_message(h); /* its last words */
+    /* EXIT_TEMPFAIL: there is nothing wrong with it, but an interface cannot be handed over */
+    bool cannot = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_TEMPFAIL;
+    enum slot_death death = slot_death_of(&h->slot, status);
+    f->heir_broken = !f->heir_taken && !f->heir_cancelled && !cannot && (death == DEATH_FAULT || death == DEATH_CONFIG);
     log_warn("the dispatcher could not be replaced while it captures how=\"%s\"%s%s", spawn_death_text(status, how),
              h->failure[0] ? " why=" : "", h->failure);
     child_close(h);

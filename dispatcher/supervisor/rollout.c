@@ -99,12 +99,24 @@ static void tell(struct family *f, struct rollout_entry *e, struct mono now)
                  f->hand_over(f, e->program.name ? &e->program : &c->program);
     e->plain = true;
     if (e->handing) {
+        e->before = c->program;
         if (e->program.name)
             c->program = e->program; /* of whoever comes next */
         return;
     }
     child_tell(c, e->how, 0);
     slot_leave(&c->slot, e->how == PROTO_DRAIN ? SLOT_DRAIN_LIMIT_NS : SLOT_LEAVE_LIMIT_NS, now);
+}
+
+/* It came to nothing. One after the other, then, but not for a program that does not come up: what captures goes on. */
+static void no_heir(struct family *f, struct rollout_entry *e)
+{
+    e->told = e->handing = false;
+    if (!f->heir_broken)
+        return;
+    log_error("the dispatcher that was to come does not come up: the one that captures goes on");
+    e->child->program = f->dispatcher_program = e->before;
+    f->rollout.next++;
 }
 
 void rollout_step(struct family *f, struct mono now)
@@ -120,7 +132,7 @@ void rollout_step(struct family *f, struct mono now)
         else if (!s)
             return;
         else if (e->handing && s->state == SLOT_READY && s->generation == e->generation && !child_there(&f->heir))
-            e->told = e->handing = false; /* it came to nothing: one after the other, then */
+            no_heir(f, e);
         else if (e->told && s->state == SLOT_READY && s->generation != e->generation)
             r->next++;
         else if (!e->told && s->state == SLOT_READY && !somebody_moves(f))

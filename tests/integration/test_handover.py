@@ -200,6 +200,30 @@ class HandOver(Kit):
         self.assertEqual({k: sorted(r[1:] for r in v) for k, v in saved.items()},
                          {k: sorted(r[1:] for r in v) for k, v in want.items()})
 
+    def test_a_new_program_that_does_not_come_up(self):
+        """What captures goes on, in the old program, and the next one is taken."""
+        work = family.workdir(self)
+        programs = work / "bin"
+        programs.mkdir()
+        for program in family.PROGRAMS:
+            shutil.copy(family.BIN / program, programs / program)
+        run = self.start(programs=programs, work=work)
+        sender = Sender(self.b)
+        sender.start()
+        before = self.dispatchers()
+        shutil.copy(family.BIN / "shardcap-hub", programs / "new")  # it has the same layouts, and no idea of packets
+        os.replace(programs / "new", programs / "shardcap-dispatcher")
+        self.assertRegex(run.ctl("restart all"), "^ok restarting 4 processes$")
+        run.settled()
+        self.assertEqual(self.dispatchers(), before)
+        self.assertIn("does not come up: the one that captures goes on", run.log)
+        shutil.copy(family.BIN / "shardcap-dispatcher", programs / "new")
+        os.replace(programs / "new", programs / "shardcap-dispatcher")
+        self.assertRegex(run.ctl("restart all"), "^ok restarting 4 processes$")
+        run.settled()
+        self.assertNotEqual(self.dispatchers(), before)
+        self.finish(sender.end())
+
     def test_several_interfaces_and_one_that_comes_later(self):
         """Without -interface: loopback is left alone, what comes up afterwards is captured, too."""
         self.a, self.b = netns.pair(self)

@@ -230,6 +230,27 @@ static void test_an_heir_that_came_to_nothing(void **state)
     assert_false(rollout_busy(&f));
 }
 
+static void test_a_program_that_does_not_come_up(void **state)
+{
+    (void)state;
+    handed = 0;
+    may_hand_over = true;
+    f.hand_over = hand_over;
+    f.dispatcher.program = f.dispatcher_program = (struct program){"dispatcher", 100};
+    rollout_add_entry(
+        &f, &(struct rollout_entry){.child = &f.dispatcher, .how = PROTO_LEAVE, .program = {"dispatcher", 200}});
+    f.dispatcher_program.fd = 200;
+    pass(NS_PER_SEC);
+    assert_int_equal(handed, 200);
+    f.heir.pid = 0;
+    f.heir_broken = true;
+    pass(NS_PER_SEC);
+    assert_int_equal(told(ends[SHARDS + 1]), 0);
+    assert_false(rollout_busy(&f));
+    assert_int_equal(f.dispatcher.program.fd, 100);
+    assert_int_equal(f.dispatcher_program.fd, 100); /* what the next upgrade is compared with */
+}
+
 static void test_without_a_hand_over(void **state)
 {
     (void)state;
@@ -366,6 +387,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_names_and_drains, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_dispatcher_goes_on_beside_its_heir, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_heir_that_came_to_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_program_that_does_not_come_up, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_a_hand_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_programs_and_arenas, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_supervisor_takes_its_turn, setup, teardown),
