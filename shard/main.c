@@ -142,6 +142,12 @@ static void on_saved(void *ctx, const char *path)
     (void)proto_tell(f->m.sock, &f->m.self, PROTO_SAVED, 0, path); /* for a person who watches: may be dropped */
 }
 
+static void on_removed(void *ctx)
+{
+    struct family *f = ctx;
+    (void)proto_tell(f->m.sock, &f->m.self, PROTO_REMOVED, 0, NULL); /* it is told again with the next failure */
+}
+
 /* ---- the loop ---- */
 
 static void tell_ready(struct family *f)
@@ -246,10 +252,9 @@ static int open_shard(struct family *f)
     char error[SHARD_ERROR];
     struct shard_deps *d = &f->m.deps;
     d->hold = !config_reads_files(f->m.config);
-    if (f->m.config->report_files) {
-        d->on_saved = on_saved;
-        d->ctx = f;
-    }
+    d->on_saved = f->m.config->report_files ? on_saved : NULL;
+    d->on_removed = on_removed;
+    d->ctx = f;
     if (d->arena_bytes < arena_map_bytes(d->budget))
         return member_give_up(&f->m, EXIT_CONFIG, "the arena has %zu bytes, a budget of %llu needs %zu", d->arena_bytes,
                               (unsigned long long)d->budget, arena_map_bytes(d->budget));

@@ -70,6 +70,7 @@ struct outfile_result {
     enum outfile_step step;     /* that failed */
     uint32_t suffix;            /* OUTFILE_PUBLISH: n of <uuid>.n, 0 = none */
     bool was_published;         /* OUTFILE_PUBLISH: the staged name was gone */
+    bool removed;               /* it failed because datadir or staging is no more */
     uint64_t free, total;       /* OUTFILE_SPACE: bytes, as for a user without privileges */
     uint64_t files_free;        /* likewise, how many files more */
     uint64_t files_total;       /* 0 = the file system knows no such limit */

@@ -20,6 +20,15 @@ static int failed(struct outfile_result *out, enum outfile_step step)
     return -1;
 }
 
+/* What was removed while it was open has no name left, and takes none. */
+static bool is_removed(const struct outfile_calls *c, int dir)
+{
+    struct stat st;
+    if (c->sys->fstatat(c->sys->ctx, dir, "", &st, AT_EMPTY_PATH) != 0)
+        return errno == ESTALE; /* so says NFS */
+    return st.st_nlink == 0;
+}
+
 static const char *path_of(char out[OUTFILE_PATH], bool gzip, uint32_t yyyymmdd, const struct uuid *uuid,
                            uint32_t suffix)
 {
@@ -228,6 +237,11 @@ bool outfile_publish_as(struct outfile_calls *c, uint32_t yyyymmdd, const struct
             return true;
         int err = errno;
         if (err == ENOENT && s->fstatat(s->ctx, c->staging, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
+            if (is_removed(c, c->staging)) { /* it went with the directory, not by a rename of ours */
+                errno = ENOENT;
+                (void)failed(out, STEP_OPEN);
+                return false;
+            }
             out->was_published = true;
             out->suffix = last_suffix(c, yyyymmdd, uuid, gzip);
             return false;
@@ -280,15 +294,8 @@ static void do_remove(struct outfile_calls *c, const struct outfile_job *job)
     (void)c->sys->unlinkat(c->sys->ctx, c->staging, name, 0); /* may not be there */
 }
 
-void outfile_do(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out)
+static void do_job(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out)
 {
-    out->error = 0;
-    out->step = STEP_NONE;
-    out->suffix = 0;
-    out->was_published = false;
-    out->salvaged = 0;
-    out->aside = false;
-    errno = 0;
     switch (job->kind) {
     case OUTFILE_WRITE:
         do_write(c, job, out);
@@ -316,4 +323,18 @@ void outfile_do(struct outfile_calls *c, const struct outfile_job *job, struct o
         retention_step(&c->retention, c->sys, c->datadir, c->config, job->remove, job->now, &job->spared, &out->scan);
         return;
     }
+}
+
+void outfile_do(struct outfile_calls *c, const struct outfile_job *job, struct outfile_result *out)
+{
+    out->error = 0;
+    out->step = STEP_NONE;
+    out->suffix = 0;
+    out->was_published = false;
+    out->salvaged = 0;
+    out->aside = false;
+    errno = 0;
+    do_job(c, job, out);
+    out->removed =
+        (out->error == ENOENT || out->error == ESTALE) && (is_removed(c, c->datadir) || is_removed(c, c->staging));
 }

@@ -267,10 +267,21 @@ static void note_error(struct publisher *p, const struct outfile_result *r)
     if (log_allow(is_full(r->error) ? &p->limit_full : &p->limit_error, t, &more))
         log_warn("cannot %s a file: %s; its packets are kept and tried again suppressed=%lu", step_name(r->step),
                  strerror(r->error), more);
+    if (r->removed && p->on_removed)
+        p->on_removed(p->ctx);
     p->failing = true;
     p->refused = is_full(r->error) ? CAUSE_DISK_FULL : CAUSE_DISK_ERROR;
     if (!p->hopeless)
         p->open_at.ns = t.ns + PUBLISH_RETRY_NS;
+}
+
+/* What was written is not there any more, or not known to be; the packets are still in memory. */
+static void write_again(struct publisher *p, uint32_t idx)
+{
+    struct arena_change ch = flows_change(p->flows, idx);
+    ch.image.stage = FLOW_STAGED;
+    flows_commit(p->flows, &ch);
+    flows_put(p->flows, LIST_READY, idx);
 }
 
 static void on_flow_error(struct publisher *p, const struct outfile_result *r)
@@ -286,6 +297,8 @@ static void on_flow_error(struct publisher *p, const struct outfile_result *r)
     }
     if (vanished)
         give_up(p, idx, p->refused, error_state(r->step, f->stage == FLOW_OPEN));
+    else if (r->job.kind == OUTFILE_PUBLISH && r->step == STEP_OPEN)
+        write_again(p, idx);
     else if (r->job.kind == OUTFILE_PUBLISH)
         put_written(p, idx);
     else if (f->stage != FLOW_OPEN)
@@ -361,10 +374,7 @@ static void on_synced(struct publisher *p, const struct outfile_result *r)
             give_up(p, idx, p->refused, SAVER_WRITEFINAL_ERROR);
             continue;
         }
-        struct arena_change ch = flows_change(fs, idx);
-        ch.image.stage = FLOW_STAGED;
-        flows_commit(fs, &ch);
-        flows_put(fs, LIST_READY, idx);
+        write_again(p, idx);
     }
 }
 

@@ -31,6 +31,7 @@ struct publisher {
     const struct config *config;
     const struct clock *clock;
     void (*on_saved)(void *ctx, const char *path); /* NULL = not wanted; path is below datadir */
+    void (*on_removed)(void *ctx); /* NULL likewise: datadir or staging is no more; called with every failure */
     void *ctx;
 
     bool hurry; /* memory is short: what is written is not to wait for company before it is synced */

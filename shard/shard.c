@@ -268,6 +268,7 @@ static int open_files(struct shard *s, const char **what_r)
                                       .config = s->d.config,
                                       .clock = s->d.clock,
                                       .on_saved = s->d.on_saved,
+                                      .on_removed = s->d.on_removed,
                                       .ctx = s->d.ctx};
     publish_init(&s->publisher);
     return SC_OK;

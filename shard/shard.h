@@ -38,6 +38,7 @@ struct shard_deps {
     int (*ask)(void *ctx, const struct flowkey *key, uint32_t if_index, struct uuid_answer *out);
     void *ask_ctx;
     void (*on_saved)(void *ctx, const char *path); /* NULL = not wanted */
+    void (*on_removed)(void *ctx);                 /* likewise: see publish.h */
     void *ctx;
 };
 

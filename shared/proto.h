@@ -47,6 +47,7 @@ enum proto_type {
     /* child -> supervisor, again */
     PROTO_TAKEN, /* dispatcher that is to take over from one that runs: all packets come to it now; PROTO_START follows
                     once that one has gone */
+    PROTO_REMOVED, /* shard: datadir or staging was removed; nothing can be saved until there is another */
     PROTO_TYPES_END
 };
 

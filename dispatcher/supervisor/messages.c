@@ -11,6 +11,8 @@
 #include "dispatcher/supervisor/family.h"
 #include "dispatcher/supervisor/handover.h"
 #include "dispatcher/supervisor/notify.h"
+#include "dispatcher/supervisor/rollout.h"
+#include "dispatcher/supervisor/settings_dirs.h"
 #include "dispatcher/supervisor/stopping.h"
 #include "shared/log.h"
 
@@ -74,6 +76,30 @@ static void on_failed(struct child *c, const struct proto_msg *msg)
     c->failure_status = (int)msg->value;
 }
 
+/* A shard has nowhere to write to: what was removed is made again, and all shards are replaced, for only a new one may
+ * touch the new place. They leave as they are, so nothing is lost. */
+static void on_removed(struct family *f)
+{
+    static struct log_limit limit;
+    char error[FLAGS_ERROR];
+    unsigned long more;
+    bool again;
+    if (f->phase != PHASE_RUNNING || rollout_busy(f)) /* if it is so still, it is told again */
+        return;
+    if (dirs_open_again(f->config, f->fds, &again, error) != SC_OK) {
+        if (log_allow(&limit, family_now(f), &more))
+            log_error("%s suppressed=%lu", error, more);
+        return;
+    }
+    if (!again)
+        return; /* told by one that still had the old ones */
+    log_warn("the directory of files, or that of unfinished ones, was removed: it is made again, and all shards are "
+             "restarted datadir=%s stagingdir=%s",
+             f->config->datadir, f->config->stagingdir);
+    for (unsigned i = 0; i < f->memory->shards; i++)
+        rollout_add(f, &f->shard[i], PROTO_LEAVE);
+}
+
 static void answer(struct child *hub, const struct proto_msg *question)
 {
     char text[PROTO_TEXT];
@@ -112,6 +138,10 @@ static void handle(struct child *c, const struct proto_msg *msg, int *fds)
             slot_killed(&shard->slot);
             child_kill(shard);
         }
+        break;
+    case PROTO_REMOVED:
+        if (c->kind == CHILD_SHARD)
+            on_removed(f);
         break;
     case PROTO_TAKEN:
         if (c == &f->heir)

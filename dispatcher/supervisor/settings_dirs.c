@@ -205,3 +205,54 @@ int dirs_open_data(struct config *c, struct settings_fds *fds, char *error)
     int err = open_staging(c, fds, error);
     return err ? err : lock_staging(c, fds, error);
 }
+
+static bool is_removed(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) != 0 ? errno == ESTALE : st.st_nlink == 0;
+}
+
+/* Opens anew what was removed; the fds that stay -1 are still good. */
+static int open_removed(struct config *c, const struct settings_fds *fds, struct settings_fds *now, char *error)
+{
+    bool staging = is_removed(fds->stagingdir);
+    if (is_removed(fds->datadir)) {
+        if (make_path(c, c->datadir, 0775) != 0)
+            return dirs_failed(error, "flag -datadir: cannot create again", c->datadir, "");
+        now->datadir = open(c->datadir, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        struct two_dirs dirs = {fds->stagingdir, now->datadir};
+        if (now->datadir < 0 || (!staging && (errno = dirs_as_user(c, try_rename, &dirs)) != 0))
+            return dirs_failed(error, "flag -datadir: cannot open again", c->datadir, "");
+    }
+    if (!staging)
+        return SC_OK;
+    struct settings_fds tried = {.datadir = now->datadir >= 0 ? now->datadir : fds->datadir, .stagingdir = -1};
+    if (!try_staging(c, &tried, c->stagingdir))
+        return dirs_failed(error, "flag -stagingdir: cannot open again", c->stagingdir, "");
+    now->stagingdir = tried.stagingdir;
+    if (flock(now->stagingdir, LOCK_EX | LOCK_NB) != 0)
+        return dirs_failed(error, "flag -stagingdir: cannot lock", c->stagingdir, "");
+    return SC_OK;
+}
+
+/* Puts fd under the number of another. */
+static bool take_place(int fd, int place)
+{
+    return fd < 0 || dup3(fd, place, O_CLOEXEC) == place;
+}
+
+int dirs_open_again(const struct config *config, const struct settings_fds *fds, bool *again_r, char *error)
+{
+    static struct config c; /* large; its paths are only read */
+    struct settings_fds now = {.datadir = -1, .stagingdir = -1};
+    c = *config;
+    int err = open_removed(&c, fds, &now, error);
+    *again_r = !err && (now.datadir >= 0 || now.stagingdir >= 0);
+    if (!err && (!take_place(now.datadir, fds->datadir) || !take_place(now.stagingdir, fds->stagingdir)))
+        err = dirs_failed(error, "flag -datadir: cannot take the place of", c.datadir, "");
+    if (now.datadir >= 0)
+        (void)close(now.datadir);
+    if (now.stagingdir >= 0)
+        (void)close(now.stagingdir);
+    return err;
+}

@@ -11,6 +11,11 @@
  * directory and opens both. SC_OK or SC_ESYS with a line in error. */
 int dirs_open_data(struct config *config, struct settings_fds *fds, char *error);
 
+/* If datadir or staging, as open in fds, was removed: makes it again where it stood, and puts it under the same fd
+ * numbers. *again_r: that was so, and who holds the old ones needs the new ones. SC_OK or SC_ESYS with a line in error.
+ */
+int dirs_open_again(const struct config *config, const struct settings_fds *fds, bool *again_r, char *error);
+
 /* Writes "WHAT PATH: errno's text; REMEDY" into error. Returns SC_ESYS. */
 int dirs_failed(char *error, const char *what, const char *path, const char *remedy);
 

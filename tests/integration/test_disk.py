@@ -7,6 +7,7 @@ import errno
 import gzip
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -81,7 +82,8 @@ class Live(unittest.TestCase):
             thread.join()
             server, peer = accepted[0]
             cookie = int.from_bytes(server.getsockopt(socket.SOL_SOCKET, traffic.SO_COOKIE, 8), "little")
-            traffic.announce(self.events)(f"held_{cookie:016X}", server.getsockname(), peer, cookie)
+            self.held_uuid = f"held_{cookie:016X}"
+            traffic.announce(self.events)(self.held_uuid, server.getsockname(), peer, cookie)
 
             def talk(count):
                 for _ in range(count):
@@ -194,6 +196,72 @@ class FullDisk(Live):
         self.assertEqual(run.metric("shardcap_files_total"), 1)
         staging.chmod(mode)
         run.until(lambda: run.metric("shardcap_files_total") == 6, "all files appear")
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual(run.summary()["drops"], {})
+
+    def removed(self, *names, **how):
+        """Directories are removed under it: made again, and nothing is lost that had not been published."""
+        run = self.start("-mindiskfree=0", "-shards=2", "-syncinterval=1s", **how)
+        self.fetch()
+        run.until(lambda: run.metric("shardcap_files_total") == 1, "the first file")
+        for name in names:  # as `find -empty -delete` would, and worse
+            shutil.rmtree(run.datadir.with_name(name))
+        for _ in range(10):
+            self.fetch()
+        run.until(lambda: run.said("is made again"), "it is noticed")
+        run.until(lambda: run.metric("shardcap_files_total") == 11, "all files appear")
+        self.fetch()
+        run.until(lambda: run.metric("shardcap_files_total") == 12, "and the next")
+        self.assertEqual(run.metric("shardcap_restarts_total"), 2, "each shard was replaced once")
+        self.assertEqual(len(run.files()), 12 - ("data" in names))
+        run.proves = "data" not in names  # the first file has gone with its directory
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual(run.summary(files=run.proves)["drops"], {})
+        self.assertEqual(run.leftovers(), [])
+
+    def test_the_data_directory_is_removed(self):
+        self.removed("data")
+
+    def test_the_staging_directory_is_removed(self):
+        self.removed("data.staging")
+
+    def test_both_are_removed(self):
+        self.removed("data", "data.staging")
+
+    def test_staging_inside_is_removed_with_the_data_directory(self):
+        self.removed("data", inside=True)
+
+    def test_staging_with_files_in_it_is_removed(self):
+        """Written, but not published yet: they are written again."""
+        run = self.start("-mindiskfree=0", "-shards=1", "-syncinterval=3s")
+        for _ in range(5):
+            self.fetch()
+        run.until(lambda: len([p for p in run.leftovers() if p.endswith(".done")]) == 5, "files wait for their sync")
+        shutil.rmtree(run.datadir.with_name("data.staging"))
+        run.until(lambda: run.metric("shardcap_files_total") == 5, "all files appear")
+        self.assertEqual(run.stop(), 0, run.log)
+        self.assertEqual(run.summary()["drops"], {})
+
+    def test_a_link_in_place_of_a_staged_file(self):
+        """Planted while it runs, under every name that may be next: not followed, and the file waits."""
+        run = self.start("-mindiskfree=0", "-shards=1", "-captureduration=20s", "-flowtimeout=5s")
+        outside = self.work / "outside"
+        with self.held() as talk:
+            talk(5)
+            staging, links = run.datadir.with_name("data.staging"), []
+            day = datetime.datetime.now(datetime.timezone.utc)
+            for date in (day, day + datetime.timedelta(days=1)):
+                for generation in range(1, 10):
+                    for idx in range(4):
+                        name = f"{date:%Y%m%d}.{self.held_uuid}.0.{generation << 32 | idx}.part"
+                        (staging / name).symlink_to(outside)
+                        links.append(staging / name)
+        run.until(lambda: re.search("cannot create a file: Too many levels of symbolic links", run.log), "it is refused")
+        self.assertFalse(outside.exists())
+        for link in links:
+            link.unlink()
+        run.until(lambda: run.metric("shardcap_files_total") == 1, "the file appears")
+        self.assertFalse(outside.exists())
         self.assertEqual(run.stop(), 0, run.log)
         self.assertEqual(run.summary()["drops"], {})
 

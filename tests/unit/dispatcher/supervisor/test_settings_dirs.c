@@ -4,6 +4,10 @@
 #include "tests/unit/dispatcher/supervisor/settings_fixture.h"
 #include "tests/unit/skip.h"
 
+#include <sys/file.h>
+
+#include "dispatcher/supervisor/settings_dirs.h"
+
 /* ---- directories ---- */
 
 static void test_everything_is_created_for_the_user(void **state)
@@ -98,15 +102,77 @@ static void test_a_datadir_that_the_user_may_not_write_to(void **state)
     assert_int_equal(entries(in("data")), 0);
 }
 
+static bool is_there(int fd, const char *name)
+{
+    struct stat a, b;
+    return fstat(fd, &a) == 0 && stat(in(name), &b) == 0 && a.st_ino == b.st_ino && a.st_nlink > 0;
+}
+
+/* Whatever was removed is made again, whole, and stands under the same numbers; what is there stays what it is. */
+static void test_what_was_removed_is_opened_again(void **state)
+{
+    (void)state;
+    bool again;
+    assert_int_equal(open_all(FLAGS(with("datadir", in("new/data")))), SC_OK);
+    int datadir = fds.datadir, staging = fds.stagingdir;
+    assert_int_equal(dirs_open_again(&config, &fds, &again, error), SC_OK);
+    assert_false(again);
+    for (int what = 1; what <= 3; what++) {
+        if (what & 1)
+            assert_int_equal(rmdir(in("new/data")), 0);
+        if (what & 2)
+            assert_int_equal(rmdir(in("new/data.staging")), 0);
+        if (what == 3)
+            assert_int_equal(rmdir(in("new")), 0);
+        assert_int_equal(dirs_open_again(&config, &fds, &again, error), SC_OK);
+        assert_true(again);
+        assert_true(fds.datadir == datadir && is_there(datadir, "new/data"));
+        assert_true(fds.stagingdir == staging && is_there(staging, "new/data.staging"));
+        assert_int_equal(fcntl(datadir, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+        assert_int_equal(fcntl(staging, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+        int other = open(in("new/data.staging"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_int_equal(flock(other, LOCK_EX | LOCK_NB), -1); /* the lock came along */
+        close(other);
+        assert_int_equal(entries(in("new/data")) + entries(in("new/data.staging")), 0);
+        assert_int_equal(dirs_open_again(&config, &fds, &again, error), SC_OK);
+        assert_false(again);
+    }
+    settings_close(&fds, &config);
+}
+
+/* What now stands in its place is not taken for it; once that is gone, all is well. */
+static void test_what_was_removed_cannot_be_made(void **state)
+{
+    (void)state;
+    bool again;
+    assert_int_equal(open_all(NO_FLAGS), SC_OK);
+    make("elsewhere");
+    for (int link = 0; link < 2; link++) {
+        assert_int_equal(rmdir(in("data")), 0);
+        if (link)
+            assert_int_equal(symlink(in("elsewhere"), in("data")), 0);
+        else
+            put("data", "in the way");
+        assert_int_equal(dirs_open_again(&config, &fds, &again, error), SC_ESYS);
+        assert_false(again);
+        assert_non_null(strstr(error, in("data")));
+        assert_int_equal(unlink(in("data")), 0);
+        assert_int_equal(dirs_open_again(&config, &fds, &again, error), SC_OK);
+        assert_true(again);
+        assert_true(is_there(fds.datadir, "data"));
+    }
+    assert_int_equal(entries(in("elsewhere")), 0);
+    settings_close(&fds, &config);
+}
+
 /* ---- rundir ---- */
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_everything_is_created_for_the_user),
-        TEST(test_staging),
-        TEST(test_staging_on_another_file_system),
-        TEST(test_a_datadir_that_the_user_may_not_write_to),
+        TEST(test_everything_is_created_for_the_user), TEST(test_staging),
+        TEST(test_staging_on_another_file_system),     TEST(test_a_datadir_that_the_user_may_not_write_to),
+        TEST(test_what_was_removed_is_opened_again),   TEST(test_what_was_removed_cannot_be_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
