@@ -9,7 +9,7 @@
 
 #include "dispatcher/supervisor/family.h"
 
-#define RESUME_LAYOUT 1 /* of struct resume; bump it with any change, also of what is in it */
+#define RESUME_LAYOUT 2 /* of struct resume; bump it with any change, also of what is in it */
 
 struct resume_child {
     struct slot slot;

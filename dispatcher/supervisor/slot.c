@@ -43,7 +43,7 @@ enum slot_action slot_tick(struct slot *s, struct mono now)
 void slot_spawned(struct slot *s, struct mono now)
 {
     enter(s, SLOT_STARTING, now);
-    s->until.ns = now.ns + SLOT_START_LIMIT_NS;
+    s->until.ns = now.ns + SLOT_START_LIMIT_NS + s->start_more_ns;
     s->generation++;
     s->killed = false;
 }

@@ -14,7 +14,7 @@
 enum slot_state {
     SLOT_IDLE,     /* not wanted yet */
     SLOT_DUE,      /* to be spawned at `until` or later */
-    SLOT_STARTING, /* spawned, not ready; killed after SLOT_START_LIMIT */
+    SLOT_STARTING, /* spawned, not ready; killed after SLOT_START_LIMIT_NS and start_more_ns */
     SLOT_READY,
     SLOT_LEAVING, /* told to go for a successor; killed at `until`, which is no fault */
     SLOT_ENDED,   /* exited and not wanted any more */
@@ -43,8 +43,9 @@ struct slot {
     struct mono until;   /* DUE: earliest spawn. STARTING, LEAVING: the limit */
     struct mono since;   /* of the state */
     int64_t max_delay_ns;
-    bool killed;   /* by us, for being stuck */
-    bool external; /* somebody else starts the process: DUE waits for it, and STARTING has no limit of ours */
+    int64_t start_more_ns; /* set by the owner: what there is to do before it is ready */
+    bool killed;           /* by us, for being stuck */
+    bool external;         /* somebody else starts the process: DUE waits for it, and STARTING has no limit of ours */
 };
 
 void slot_init(struct slot *s, int64_t max_delay_ns);

@@ -105,6 +105,18 @@ static void test_hub_never_waits_longer_than_its_limit(void **state)
     }
 }
 
+static void test_what_takes_longer_to_start_may(void **state)
+{
+    struct slot s;
+    (void)state;
+    slot_init(&s, 30 * NS_PER_SEC);
+    s.start_more_ns = 7 * NS_PER_SEC;
+    slot_want(&s, at_ms(0));
+    start(&s, 0);
+    assert_int_equal(slot_tick(&s, at_ms(SLOT_START_LIMIT_NS / NS_PER_MS + 6999)), SLOT_NOTHING);
+    assert_int_equal(slot_tick(&s, at_ms(SLOT_START_LIMIT_NS / NS_PER_MS + 7000)), SLOT_KILL);
+}
+
 static void test_configuration_is_never_retried(void **state)
 {
     struct slot s;
@@ -230,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_killed_from_outside_costs_no_delay),
         cmocka_unit_test(test_faults_back_off_and_time_forgives),
         cmocka_unit_test(test_hub_never_waits_longer_than_its_limit),
+        cmocka_unit_test(test_what_takes_longer_to_start_may),
         cmocka_unit_test(test_configuration_is_never_retried),
         cmocka_unit_test(test_every_death_has_its_meaning),
         cmocka_unit_test(test_not_wanted_any_more),
