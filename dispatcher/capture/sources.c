@@ -19,6 +19,7 @@
 
 #define BURST 4096           /* packets per dispatch: signals, timers and the other interfaces get their turn */
 #define JOINED_NS NS_PER_SEC /* so long after that all packets of before have been read */
+#define STAMPED_NS 20000     /* before the kernel hands it out a packet has its time, and two clocks are two */
 #define BUFFER_MIN ((uint64_t)1000000)
 #define HOSTS_MAX 256
 #define FILTER_TEXT ((size_t)256 * 1024)
@@ -36,10 +37,11 @@ struct source {
     enum filter_detail detail;
     struct progress progress;
     bool failed;
-    bool joined;           /* a group, within JOINED_NS: packets of before are another's, too */
-    struct mono joined_at; /* the group */
-    int group;             /* of a hand-over; -1 = none */
-    uint64_t handed;       /* packets out of libpcap, with those that were forgotten at the join */
+    bool joined; /* a group, within JOINED_NS: packets of before are another's, too */
+    struct mono joins_from, joined_by;
+    uint64_t others; /* packets of before */
+    int group;       /* of a hand-over; -1 = none */
+    uint64_t handed; /* packets out of libpcap, with those that were forgotten at the join */
 };
 
 struct fanout {
@@ -160,7 +162,10 @@ static int join_group(struct sources *s, struct source *src, char error[CAPTURE_
             at = i;
     }
     int number = at < 0 ? -1 : s->s.fanout->group[at].number;
+    src->joins_from.ns = steps_look(&s->steps, s->s.clock).ns - STAMPED_NS;
     rc = capture_fanout(src->capture, &number, error);
+    src->joined_by.ns = steps_look(&s->steps, s->s.clock).ns + 1;
+    src->joined = true;
     if (at < 0)
         at = free_one; /* there is one: no thread has more than INTERFACES_MAX open */
     if (rc == SC_OK && at >= 0) {
@@ -169,8 +174,6 @@ static int join_group(struct sources *s, struct source *src, char error[CAPTURE_
         s->s.fanout->group[at].members++;
     }
     unlock(s);
-    src->joined = true;
-    src->joined_at = s->s.clock->mono(s->s.clock->ctx);
     return rc;
 }
 
@@ -190,6 +193,10 @@ static void count_stats(struct source *src)
     struct capture_stats now = capture_stats(src->capture);
     if (src->owner->s.heir)
         return; /* the packets so far are its predecessor's */
+    if (src->joined || now.received < src->others)
+        now.received = src->counted.received; /* how many are ours is known when all of before have been read */
+    else
+        now.received -= src->others;
     counter_add_shared(&src->counters->kernel_received, now.received - src->counted.received);
     counter_add_shared(&src->counters->kernel_dropped, now.dropped - src->counted.dropped);
     counter_add_shared(&src->counters->if_dropped, now.if_dropped - src->counted.if_dropped);
@@ -204,6 +211,19 @@ void sources_stats(struct sources *s)
 
 /* ---- packets ---- */
 
+/* While it joins a group nobody can tell whether a packet is another's, too, or was its own already: it is saved once
+ * at most, and counted as dropped. */
+static bool is_ours(struct source *src, const struct captured *c)
+{
+    const struct sources *s = src->owner;
+    int64_t at = steps_mono(&s->steps, c->ts, s->burst_began).ns;
+    if (at < src->joins_from.ns)
+        src->others++;
+    else if (at < src->joined_by.ns)
+        counter_add_shared(&src->counters->kernel_dropped, 1);
+    return at >= src->joined_by.ns;
+}
+
 static void on_packet(void *ctx, const struct captured *c)
 {
     struct source *src = ctx;
@@ -216,7 +236,7 @@ static void on_packet(void *ctx, const struct captured *c)
         .linktype = capture_linktype(src->capture),
         .ts = c->ts,
     };
-    if (src->joined && steps_mono(&s->steps, c->ts, s->burst_began).ns < src->joined_at.ns)
+    if (src->joined && !is_ours(src, c))
         return;
     progress_packet(&src->progress, c->ts);
     s->burst++;
@@ -241,7 +261,7 @@ static unsigned read_source(struct source *src)
     } else {
         /* drained proves something only where nobody else has any */
         progress_burst(&src->progress, &s->steps, s->burst_began, n < BURST && !inherit_begun(s->s.page));
-        src->joined = src->joined && src->progress.until.ns < src->joined_at.ns + JOINED_NS;
+        src->joined = src->joined && src->progress.until.ns < src->joined_by.ns + JOINED_NS;
     }
     return s->burst;
 }
@@ -249,6 +269,7 @@ static unsigned read_source(struct source *src)
 static void close_source(struct sources *s, size_t i)
 {
     struct source *src = s->open[i];
+    src->joined = false;
     count_stats(src);
     inherit_tell(s->s.page, src->counters, -1);
     s->count--;

@@ -24,7 +24,7 @@
 
 #include <cmocka.h>
 
-#include "shared/log.h"
+#include "dispatcher/capture/group.h"
 #include "tests/unit/skip.h"
 
 #define TCP 6
@@ -126,7 +126,7 @@ static unsigned put_ip(uint8_t *p, uint8_t protocol, const char *to)
     return 40;
 }
 
-/* Sends n equal packets into v1, so that v0 receives them. */
+/* Sends n packets into v1, so that v0 receives them. */
 static void send_to(const char *to, uint8_t protocol, unsigned n)
 {
     uint8_t frame[54] = {2, 2, 2, 2, 2, 2, 4, 4, 4, 4, 4, 4, 8, 0};
@@ -134,8 +134,10 @@ static void send_to(const char *to, uint8_t protocol, unsigned n)
     int s = socket(AF_PACKET, SOCK_RAW, 0);
     assert_true(s >= 0);
     (void)put_ip(frame + 14, protocol, to);
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
+        frame[14 + 21] = (uint8_t)i; /* another flow */
         assert_int_equal(sendto(s, frame, sizeof frame, 0, (struct sockaddr *)&at, sizeof at), sizeof frame);
+    }
     close(s);
 }
 
@@ -344,6 +346,135 @@ static void test_no_packet_is_lost_by_a_change(void **state)
     end();
 }
 
+/* ---- groups ---- */
+
+static int64_t ahead; /* of the wall clock, before somebody sets it back */
+
+static struct mono read_mono(void *ctx)
+{
+    return clock_system()->mono(ctx);
+}
+
+static struct wall read_wall(void *ctx)
+{
+    return (struct wall){clock_system()->wall(ctx).ns + ahead};
+}
+
+static const struct clock wrong_clock = {.mono = read_mono, .wall = read_wall};
+
+static struct sources *member(struct fanout *fanout, unsigned thread, const struct clock *clock)
+{
+    char error[CAPTURE_ERROR] = "";
+    const struct sources_settings s = {
+        .loop = rig.loop, .config = &rig.config, .page = &page, .clock = clock, .fanout = fanout, .thread = thread};
+    struct sources *m = sources_new(&s);
+    assert_non_null(m);
+    sources_hosts(m, rig.host, 1);
+    if (sources_open(m, &rig.link, 1, error) != SC_OK)
+        fail_msg("%s", error);
+    return m;
+}
+
+/* Whoever joins a group leaves out what came before, which the others have. Each packet is fed once, or counted. */
+static void test_a_packet_at_the_moment_of_joining(void **state)
+{
+    unsigned sent = 0, before = fed;
+    pthread_t thread;
+    (void)state;
+    NEED_NAMESPACE();
+    begin();
+    rig.config.dispatchers = 2;
+    hosts(1, 1);
+    rig.link = (struct link){.index = (int)if_nametoindex("v0"), .name = "v0", .up = true};
+    struct fanout *fanout = fanout_new();
+    struct sources *first = member(fanout, 1, clock_system()), *second[20];
+    const size_t seconds = sizeof second / sizeof second[0];
+    uint64_t dropped, took;
+    atomic_store(&stop, false);
+    assert_int_equal(pthread_create(&thread, NULL, sender, &sent), 0);
+    for (size_t i = 0; i < seconds; i++) {
+        second[i] = member(fanout, 0, clock_system());
+        for (size_t k = 0; k <= i; k++)
+            (void)sources_read_all(second[k]);
+        (void)sources_read_all(first);
+    }
+    atomic_store(&stop, true);
+    pthread_join(thread, NULL);
+    struct mono limit = {clock_system()->mono(NULL).ns + 20 * NS_PER_SEC};
+    do { /* how many the kernel gave to these is told when nothing of before is left */
+        for (size_t k = 0; k < seconds; k++) {
+            (void)sources_read_all(second[k]);
+            sources_stats(second[k]);
+        }
+        (void)sources_read_all(first);
+        sources_stats(first);
+        nanosleep(&(struct timespec){.tv_nsec = NS_PER_MS}, NULL);
+        dropped = counter_get(&page.interfaces[0].kernel_dropped);
+        took = counter_get(&page.interfaces[0].kernel_received);
+    } while ((fed - before + dropped < sent || took != fed - before + dropped) &&
+             clock_system()->mono(NULL).ns < limit.ns);
+    assert_in_range(fed - before, 1, sent);
+    assert_true(fed - before + dropped >= sent);
+    assert_int_equal(took, fed - before + dropped);
+    for (size_t k = 0; k < seconds; k++)
+        sources_free(second[k]);
+    sources_free(first);
+    fanout_free(fanout);
+    end();
+}
+
+static void test_a_clock_set_back_in_a_group(void **state)
+{
+    static const int64_t steps[] = {3600, -3600, 1};
+    (void)state;
+    NEED_NAMESPACE();
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        begin();
+        rig.config.dispatchers = 2;
+        hosts(1, 1);
+        rig.link = (struct link){.index = (int)if_nametoindex("v0"), .name = "v0", .up = true};
+        struct fanout *fanout = fanout_new();
+        ahead = steps[i] * NS_PER_SEC;
+        struct sources *m = member(fanout, 0, &wrong_clock);
+        ahead = 0;
+        unsigned before = fed;
+        send_to("10.9.1.1", TCP, 50);
+        struct mono limit = {clock_system()->mono(NULL).ns + 20 * NS_PER_SEC};
+        while (fed - before < 50 && clock_system()->mono(NULL).ns < limit.ns)
+            (void)sources_read_all(m);
+        assert_int_equal(fed - before, 50);
+        assert_true(sources_until(m).ns <= clock_system()->mono(NULL).ns);
+        assert_true(sources_until(m).ns > clock_system()->mono(NULL).ns - 20 * NS_PER_SEC);
+        sources_free(m);
+        assert_int_equal(counter_get(&page.interfaces[0].kernel_received), 50);
+        assert_int_equal(counter_get(&page.interfaces[0].kernel_dropped), 0);
+        fanout_free(fanout);
+        end();
+    }
+}
+
+/* libpcap leaves out one of the two that the kernel counts for each packet on lo. */
+static void test_a_hand_over_on_loopback(void **state)
+{
+    struct capture *old = NULL, *heir = NULL;
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = 9, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char error[CAPTURE_ERROR] = "";
+    int group = -1;
+    (void)state;
+    NEED_NAMESPACE();
+    int s = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_int_equal(capture_open_interface("lo", 256, 4000000, &old, error), SC_OK);
+    assert_int_equal(group_new(old, &group, error), SC_OK);
+    assert_int_equal(capture_open_interface("lo", 256, 4000000, &heir, error), SC_OK);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(sendto(s, "x", 1, 0, (struct sockaddr *)&to, sizeof to), 1);
+    if (group_join(heir, group, error) != SC_OK)
+        fail_msg("%s", error);
+    close(s);
+    capture_close(heir);
+    capture_close(old);
+}
+
 /* ---- an interface whose link layer libpcap makes up ---- */
 
 static void send_up(int tun, const char *to, uint8_t protocol, unsigned n)
@@ -394,6 +525,9 @@ int main(void)
         cmocka_unit_test(test_flap_while_addresses_change),
         cmocka_unit_test(test_no_packet_is_lost_by_a_change),
         cmocka_unit_test(test_cooked_interface),
+        cmocka_unit_test(test_a_packet_at_the_moment_of_joining),
+        cmocka_unit_test(test_a_clock_set_back_in_a_group),
+        cmocka_unit_test(test_a_hand_over_on_loopback),
     };
     return cmocka_run_group_tests(tests, enter_namespace, NULL);
 }
