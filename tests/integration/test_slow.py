@@ -128,6 +128,10 @@ class Clocks(Base):
         """Whose news are put in order by that clock."""
         self.steps("-uuid.source=kernel")
 
+    def test_steps_with_two_dispatchers(self):
+        """Each of them tells by the time of a packet whether it is from before it joined the other."""
+        self.steps("-uuid.source=kernel", "-dispatchers=2")
+
     def test_a_flow_lives_through_a_step(self):
         """One connection over all steps: one file, all its packets."""
         run = self.start("-shards=1", "-flowtimeout=10s", "-captureduration=60s", "-syncinterval=50ms")
