@@ -60,6 +60,42 @@ class Service(unittest.TestCase):
         """Adds a line to the settings; the last one counts."""
         self.system.run("sh", "-c", f"echo {line} >> /etc/default/shardcap")
 
+    def test_shards_as_services_of_their_own(self):
+        """The drop-in and the unit as their heads tell to use them."""
+        s = self.system
+        self.set("SHARDCAP_SHARDS=4")
+        shards = [f"shardcap-shard@{i}" for i in range(4)]
+        s.run("install", "-D", "-m", "644", "/usr/share/doc/shardcap/examples/shardcap-external.conf",
+              "/etc/systemd/system/shardcap.service.d/shardcap-external.conf")
+        s.run("systemctl", "daemon-reload")
+        s.run("systemctl", "enable", *shards)
+        s.run("systemctl", "restart", "shardcap")  # returns once all are there
+        main = s.show("MainPID")
+        self.assertEqual(s.run("pgrep", "-P", main, "-f", "^shardcap-shard", check=False).stdout, "")
+        s.traffic()
+        s.run("systemctl", "restart", "shardcap-shard@2")
+        s.run("systemctl", "kill", "-s", "KILL", "shardcap-shard@1")
+        s.traffic()
+        family.until(lambda: len(s.files()) == 40, "40 files", 30, s.journal)
+        family.until(lambda: s.run("curl", "-sf", "http://127.0.0.1:9990/readyz", check=False).returncode == 0, "ready",
+                     30, s.journal)
+        self.assertEqual(s.show("MainPID"), main)
+        s.run("systemctl", "stop", "shardcap")
+        self.assertEqual((s.show("Result"), s.show("ExecMainStatus")), ("success", "0"), s.journal())
+        self.assertEqual(re.search(r"^  lost +(\d+)", s.journal(), re.M).group(1), "0", s.journal())
+        self.assertEqual(s.run("pgrep", "-f", "^shardcap", check=False).stdout, "")
+        states = s.run("systemctl", "show", "-P", "ActiveState", "shardcap", *shards).stdout.split()
+        self.assertEqual(states, ["inactive"] * 5)  # and none of them brings the others back
+        s.run("systemctl", "start", "shardcap")
+        s.traffic()
+        family.until(lambda: len(s.files()) == 60, "60 files", 30, s.journal)
+        s.run("systemctl", "restart", "shardcap")
+        self.assertEqual(s.run("systemctl", "show", "-P", "ActiveState", *shards).stdout.split(), ["active"] * 4)
+        s.run("kill", "-9", s.show("MainPID"))
+        family.until(lambda: s.show("NRestarts") == "1" and s.show("ActiveState") == "active", "a new one", 60, s.journal)
+        s.traffic()
+        family.until(lambda: len(s.files()) == 80, "80 files", 30, s.journal)
+
     def test_a_killed_supervisor_is_started_again(self):
         """What it had in memory is written by its children, which the service manager leaves the time for."""
         s = self.system
