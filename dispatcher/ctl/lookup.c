@@ -85,9 +85,14 @@ static int lookup(const struct args *a)
     int rc = ask(&end[0], &end[1], if_index, &answer);
     if (rc == SC_ENOENT)
         (void)fprintf(stderr, "shardcapctl: no socket of this network namespace has that connection\n");
+    else if (rc == SC_OK && answer.timewait)
+        (void)fprintf(stderr,
+                      "shardcapctl: that connection is over; what is left of its socket may have another UUID than "
+                      "the socket had: shardcapctl find knows its file\n");
     else if (rc != SC_OK)
         (void)fprintf(stderr, "shardcapctl: cannot ask the kernel (NETLINK_SOCK_DIAG): %s\n", strerror(errno));
-    if (rc != SC_OK || find_prefix(a, &prefix) != SC_OK || uuid_from_cookie(&uuid, prefix.text, answer.cookie) != SC_OK)
+    if (rc != SC_OK || answer.timewait || find_prefix(a, &prefix) != SC_OK ||
+        uuid_from_cookie(&uuid, prefix.text, answer.cookie) != SC_OK)
         return EXIT_FAILED;
     if (args_has(a, "json"))
         (void)printf("{\"uuid\":\"%s\",\"cookie\":%" PRIu64 ",\"closing\":%s}\n", uuid.text, answer.cookie,

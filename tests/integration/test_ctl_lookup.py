@@ -116,6 +116,19 @@ class Lookup(unittest.TestCase):
             self.assertEqual((code, out), (1, ""), ends)
             self.assertIn("no socket", err)
 
+    def test_what_is_over(self):
+        """What the kernel keeps of a socket in TIME_WAIT may have a cookie that the socket never had."""
+        s, c = self.connect("10.77.0.1", "10.77.0.1")
+        server, client = "%s:%d" % s.getsockname(), "%s:%d" % c.getsockname()
+        s.close()
+        self.assertEqual(c.recv(1), b"")
+        c.close()
+
+        def asked():
+            code, out, err = self.lookup(server, client)
+            return (code, out) == (1, "") and "is over" in err
+        family.until(asked, "it is in TIME_WAIT")
+
     def test_wrong_usage(self):
         for ends in (("10.77.0.1:1",), ("10.77.0.1", "10.77.0.2:1"), ("fd77::1:1", "[fd77::2]:1"),
                      ("10.77.0.1:1", "[fd77::2]:1"), ("10.77.0.1:99999", "10.77.0.2:1")):
