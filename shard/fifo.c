@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KEPT_CAP 4096u /* what a burst has made larger is given back once it is empty */
+
 void *fifo_at(const struct fifo *f, uint32_t i)
 {
     return f->bytes + (size_t)((f->head + i) & (f->cap - 1)) * f->size;
@@ -34,14 +36,16 @@ bool fifo_put(struct fifo *f, const void *element)
     return true;
 }
 
-void fifo_drop(struct fifo *f)
-{
-    f->head = (f->head + 1) & (f->cap - 1);
-    f->count--;
-}
-
 void fifo_free(struct fifo *f)
 {
     free(f->bytes);
     *f = (struct fifo){.size = f->size};
+}
+
+void fifo_drop(struct fifo *f)
+{
+    f->head = (f->head + 1) & (f->cap - 1);
+    f->count--;
+    if (f->count == 0 && f->cap > KEPT_CAP)
+        fifo_free(f);
 }

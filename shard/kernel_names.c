@@ -25,6 +25,9 @@
 /* Waits between the questions for one flow; the last one repeats. */
 static const int64_t gaps_ns[] = {0, 10 * NS_PER_MS, 100 * NS_PER_MS, 400 * NS_PER_MS, NS_PER_SEC};
 #define GAPS (sizeof(gaps_ns) / sizeof(*gaps_ns))
+#define MIDSTREAM GAPS /* the queue of first questions for flows that began without a SYN: after all others */
+#define QUESTIONS_MAX (UINT32_C(1) << 18) /* in one queue */
+#define DEAD_PER_STEP 4096u               /* questions for flows that have gone cost nothing but a look */
 
 enum asking { ASKING_NO, ASKING_YES, ASKING_ANSWERED };
 
@@ -45,7 +48,7 @@ struct news {
 
 struct kernel_names {
     struct kernel_names_deps d;
-    struct fifo questions[GAPS];
+    struct fifo questions[GAPS + 1]; /* by gap; MIDSTREAM */
     struct fifo unsettled, held;
     struct mono settled;       /* everything captured up to here is consumed */
     struct mono mark_captured; /* will be settled once the position is reached */
@@ -106,7 +109,7 @@ struct kernel_names *kernel_names_new(const struct kernel_names_deps *deps)
         return NULL;
     k->d = *deps;
     (void)snprintf(k->prefix.text, sizeof(k->prefix.text), "%s", deps->prefix);
-    for (unsigned i = 0; i < GAPS; i++)
+    for (unsigned i = 0; i <= MIDSTREAM; i++)
         k->questions[i].size = sizeof(struct question);
     k->unsettled.size = k->held.size = sizeof(struct news);
     k->settled.ns = INT64_MIN;
@@ -125,7 +128,7 @@ void kernel_names_free(struct kernel_names *k)
 {
     if (!k)
         return;
-    for (unsigned i = 0; i < GAPS; i++)
+    for (unsigned i = 0; i <= MIDSTREAM; i++)
         fifo_free(&k->questions[i]);
     fifo_free(&k->unsettled);
     fifo_free(&k->held);
@@ -139,11 +142,11 @@ static bool nameless(const struct flow *f)
     return f->stage != FLOW_FREE && f->name == ARENA_NONE && !(f->flags & FLOW_EMPTY);
 }
 
-static void ask_later(struct kernel_names *k, const struct question *q, unsigned gap)
+static void ask_later(struct kernel_names *k, const struct question *q, unsigned queue)
 {
     struct question next = *q;
-    next.due_ns = mono_now(k) + gaps_ns[gap];
-    if (!fifo_put(&k->questions[gap], &next))
+    next.due_ns = mono_now(k) + (queue < GAPS ? gaps_ns[queue] : 0);
+    if (k->questions[queue].count == QUESTIONS_MAX || !fifo_put(&k->questions[queue], &next))
         k->d.savers->flows->priv[q->idx].asking = ASKING_NO; /* its next packet asks again */
 }
 
@@ -192,7 +195,7 @@ void kernel_names_seen(struct kernel_names *k, uint32_t idx, struct wall at, str
         return;
     priv->asking = ASKING_YES;
     struct question q = {.idx = idx, .generation = f->generation};
-    ask_later(k, &q, 0);
+    ask_later(k, &q, f->wire & FLOW_WIRE_SYN ? 0 : MIDSTREAM);
 }
 
 /* An answer has had its chance, or gets none: its flow may be asked for again. */
@@ -253,33 +256,39 @@ static void ask(struct kernel_names *k, uint32_t idx)
     take_news(k, &n);
 }
 
+/* May the flow of this question still get a name by it? */
+static bool is_alive(const struct kernel_names *k, const struct question *q)
+{
+    const struct flow *f = flow_at(k, q->idx);
+    return f->generation == q->generation && open_to_names(k, q->idx) && !(f->wire & FLOW_WIRE_RST);
+}
+
 /* Asks what is due, at most `most` flows. Returns how many there were. */
 static unsigned ask_due(struct kernel_names *k, unsigned most)
 {
     int64_t now = mono_now(k);
-    unsigned n = 0;
-    for (unsigned gap = 0; gap < GAPS; gap++) {
-        struct fifo *fifo = &k->questions[gap];
-        while (n < most && fifo->count > 0) {
+    unsigned n = 0, dead = 0;
+    for (unsigned queue = 0; queue <= MIDSTREAM; queue++) {
+        struct fifo *fifo = &k->questions[queue];
+        while (n < most && dead < DEAD_PER_STEP && fifo->count > 0) {
             struct question q = *(const struct question *)fifo_at(fifo, 0);
             if (q.due_ns > now)
                 break;
-            const struct flow *f = flow_at(k, q.idx);
-            bool same = f->generation == q.generation;
-            uint8_t *asking = &k->d.savers->flows->priv[q.idx].asking;
-            if (same && open_to_names(k, q.idx) && !(f->wire & FLOW_WIRE_RST)) {
-                if (*asking == ASKING_YES) {
+            if (is_alive(k, &q)) {
+                if (k->d.savers->flows->priv[q.idx].asking == ASKING_YES) {
                     if (!take_token(k, now))
-                        return n;
+                        return n + dead;
                     ask(k, q.idx);
                 }
-                ask_later(k, &q, gap + 1 < GAPS ? gap + 1 : GAPS - 1);
+                ask_later(k, &q, queue >= GAPS ? 1 : queue + 1 < GAPS ? queue + 1 : GAPS - 1);
+                n++;
+            } else {
+                dead++;
             }
             fifo_drop(fifo);
-            n++;
         }
     }
-    return n;
+    return n + dead;
 }
 
 /* ---- binding ---- */
@@ -300,12 +309,12 @@ static void name_flow(struct kernel_names *k, uint32_t idx, uint64_t cookie, enu
         return; /* a prefix that is too long is refused at the start, or by the hub */
     struct savers *s = k->d.savers;
     counter_add(&s->c->uuids, 1);
-    if (!saver_name(s, idx, &uuid, clock_yyyymmdd((struct wall){f->first_ns}), true, (struct instant){f->last_clock}))
-        savers_refused_uuid(s);
-    else {
-        savers_note_name(s, idx, source, (struct instant){mono_now(k)});
-        tell_reset(k, idx, s->flows->priv[idx].reset, (struct mono){mono_now(k)}, cookie);
+    if (!saver_name(s, idx, &uuid, clock_yyyymmdd((struct wall){f->first_ns}), true, (struct instant){f->last_clock})) {
+        savers_refused_uuid(s); /* no room: the next answer may find some */
+        return;
     }
+    savers_note_name(s, idx, source, (struct instant){mono_now(k)});
+    tell_reset(k, idx, s->flows->priv[idx].reset, (struct mono){mono_now(k)}, cookie);
     reporter_named(s->flows->reporter, &f->key, &uuid, cookie, (struct wall){f->first_ns});
     remember(k, hash_of(k, &f->key), cookie);
 }
@@ -479,7 +488,7 @@ int64_t kernel_names_pause(const struct kernel_names *k, int64_t most)
     int64_t now = mono_now(k);
     if (k->unsettled.count > 0 && SETTLE_GAP_NS < most)
         most = SETTLE_GAP_NS;
-    for (unsigned i = 0; i < GAPS; i++)
+    for (unsigned i = 0; i <= MIDSTREAM; i++)
         most = sooner(&k->questions[i], offsetof(struct question, due_ns), now, most);
     most = sooner(&k->held, offsetof(struct news, due_ns), now, most);
     return most > PAUSE_MIN_NS ? most : PAUSE_MIN_NS;

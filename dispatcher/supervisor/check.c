@@ -15,7 +15,8 @@
 
 /* Code, heap and stacks of one process, and its counters; measured, rounded up. */
 #define PROCESS_BYTES (4u << 20)
-#define SHARD_BYTES (16u << 20) /* names that wait for a first packet, when there are as many as may be */
+#define SHARD_BYTES (64u << 20) /* names that wait for a packet, flows that wait for names: as many as may be of each  \
+                                 */
 
 static uint64_t rings(const struct config *c)
 {

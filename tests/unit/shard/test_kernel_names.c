@@ -10,7 +10,7 @@
 static struct {
     int result;
     struct uuid_answer answer;
-    unsigned asked;
+    unsigned asked, asked_for_1; /* flow 1: with which question first */
     struct flowkey key;
 } kernel;
 
@@ -20,6 +20,9 @@ static int fake_ask(void *ctx, const struct flowkey *key, uint32_t if_index, str
     (void)if_index;
     kernel.asked++;
     kernel.key = *key;
+    struct flowkey one = rig_key(1);
+    if (kernel.asked_for_1 == 0 && flowkey_equal(key, &one))
+        kernel.asked_for_1 = kernel.asked;
     *out = kernel.answer;
     return kernel.result;
 }
@@ -193,6 +196,25 @@ static void asked_again_with_gaps_until_named(void **state)
     assert_int_equal(kernel.asked, 3); /* named: nobody asks any more */
     finish(r, 4 * SEC + 1);
     assert_true(has_file(r, 0xcd));
+    rig_free(r);
+}
+
+/* Whoever sends bare ACKs from many addresses keeps nobody else from being asked for, and no memory. */
+static void flood_of_streams_without_a_begin(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    for (uint16_t i = 0; i < 2000; i++)
+        rig_send(r, &(struct rig_packet){.flow = (uint16_t)(100 + i), .at = i, .seq = 7, .flags = TCP_ACK});
+    rig_run(r);
+    assert_true(kernel.asked > 0 && kernel.asked < 1000); /* as many as a burst may have */
+    handshake(r, 5000, 7);
+    unsigned before = kernel.asked;
+    r->mono += MS;
+    rig_run(r);
+    assert_true(kernel.asked > before + 1);
+    assert_int_equal(kernel.asked_for_1, before + 1); /* the next one, whoever waits */
+    finish(r, SEC);
     rig_free(r);
 }
 
@@ -930,6 +952,7 @@ int main(void)
         cmocka_unit_test(sleep_ends_when_the_next_question_is_due),
         cmocka_unit_test(asked_when_first_seen_in_mid_stream),
         cmocka_unit_test(asked_again_with_gaps_until_named),
+        cmocka_unit_test(flood_of_streams_without_a_begin),
         cmocka_unit_test(never_asked_after_a_reset),
         cmocka_unit_test(answer_waits_for_the_packets_of_its_time),
         cmocka_unit_test(ended_flow_takes_the_answer_of_a_closing_socket_only),
