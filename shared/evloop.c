@@ -44,8 +44,10 @@ struct evloop *evloop_new(void)
     struct event_config *config = event_config_new();
     if (!l || !config)
         goto out;
-    /* Timers have a grain of milliseconds: precise ones would cost a system call in each turn. */
-    if (event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) != 0)
+    /* Precise: the default clock has the grain of the kernel's tick, and a wait that ends before it has moved is begun
+     * again, which costs more than the timer's system call. */
+    if (event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) != 0 ||
+        event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) != 0)
         goto out;
     l->base = event_base_new_with_config(config);
     if (!l->base)

@@ -19,7 +19,7 @@ struct evsource *evloop_on_readable(struct evloop *l, int fd, void (*cb)(void *c
 struct evsource *evloop_on_signal(struct evloop *l, int signo, void (*cb)(void *ctx), void *ctx);
 /* A timer that is off until evloop_timer_set. */
 struct evsource *evloop_timer(struct evloop *l, void (*cb)(void *ctx), void *ctx);
-/* Fires once after ns (0 = next turn), give or take some milliseconds; a second call moves it. */
+/* Fires once after ns (0 = next turn); a second call moves it. */
 void evloop_timer_set(struct evsource *timer, int64_t ns);
 void evloop_timer_off(struct evsource *timer);
 void evsource_remove(struct evsource *s); /* NULL is fine; allowed in its own callback */
@@ -27,7 +27,7 @@ void evsource_remove(struct evsource *s); /* NULL is fine; allowed in its own ca
 /* Runs until evloop_stop. */
 void evloop_run(struct evloop *l);
 void evloop_stop(struct evloop *l);
-/* One turn: waits at most timeout_ns (as exact as a timer; -1 = for ever, 0 = not at all) for events and handles what
+/* One turn: waits at most timeout_ns (-1 = for ever, 0 = not at all) for events and handles what
  * is there. */
 void evloop_turn(struct evloop *l, int64_t timeout_ns);
 

@@ -22,7 +22,9 @@
 #include "shared/evloop.h"
 #include "shared/log.h"
 
-#define TICK_NS (50 * NS_PER_MS)  /* housekeeping: TICKs, idle interfaces, changes */
+#define TICK_NS (50 * NS_PER_MS) /* housekeeping: TICKs, idle interfaces, changes */
+#define QUIET_TICK_NS (2 * TICK_NS)
+#define QUIET_NS NS_PER_SEC       /* without packets for so long, ticks are rarer */
 #define RETRY_NS NS_PER_SEC       /* statistics, and interfaces that could not be opened */
 #define DRAIN_NS CAPTURE_DELAY_NS /* what was captured before the end has arrived by then */
 #define DRAIN_MAX_NS (500 * NS_PER_MS)
@@ -47,7 +49,8 @@ struct live {
     bool leave;        /* SIGTERM: go as things are */
     bool none_said, many_said;
     struct complaint complaint[2 * INTERFACES_MAX];
-    struct mono next_tick, next_retry;
+    struct mono next_tick, next_retry, busy_at;
+    uint64_t packets; /* seen at busy_at */
     size_t address_count;
     struct ipaddr address[ANONYMIZE_EXEMPT_MAX];
     bool addresses_sent;
@@ -280,7 +283,11 @@ static void housekeep(struct live *l)
         tell_watching(l);
     (void)sources_read_all(l->sources);
     feed_housekeep(l->s.feed, (struct instant){mono_now(l).ns}, sources_until(l->sources));
-    l->next_tick.ns = mono_now(l).ns + TICK_NS;
+    uint64_t packets = counter_get(&l->s.page->captured[0]);
+    if (packets != l->packets)
+        l->busy_at = now;
+    l->packets = packets;
+    l->next_tick.ns = mono_now(l).ns + (now.ns - l->busy_at.ns < QUIET_NS ? TICK_NS : QUIET_TICK_NS);
 }
 
 /* One turn of at most limit_ns. */
@@ -300,7 +307,7 @@ static void capture_on(struct live *l)
 {
     const struct control *control = l->s.control;
     while (!l->leave && !control_over(control)) {
-        int64_t limit = TICK_NS;
+        int64_t limit = QUIET_TICK_NS;
         if (control->stops > 0 && control->until.ns - mono_now(l).ns < limit)
             limit = control->until.ns - mono_now(l).ns;
         turn(l, limit);
