@@ -13,7 +13,8 @@
 #include "dispatcher/hub/hub_parts.h"
 #include "dispatcher/hub/status.h"
 
-#define ASK_LIMIT_NS (2 * NS_PER_SEC) /* the supervisor never waits for anything; more and it is stopped */
+/* The supervisor waits for programs that tell their layouts, and no longer than this; who asks, 5 s. */
+#define ASK_LIMIT_NS (4 * NS_PER_SEC)
 #define HEARTBEAT_NS (100 * NS_PER_MS)
 #define REPLAY_MIN_NS (60 * NS_PER_SEC)
 

@@ -14,7 +14,7 @@
 #include "dispatcher/supervisor/rollout.h"
 #include "shared/log.h"
 
-#define UPGRADE_LIMIT_NS (1500 * NS_PER_MS) /* the hub waits 2 s for the answer */
+#define UPGRADE_LIMIT_NS (3500 * NS_PER_MS) /* the hub waits 4 s for the answer */
 
 static const char *const names[UPGRADE_PROGRAMS] = {"shardcap", "shardcap-hub", "shardcap-dispatcher",
                                                     "shardcap-shard"};
