@@ -346,15 +346,20 @@ static bool bind_destroyed(struct kernel_names *k, const struct news *n)
 {
     const struct flows *fs = k->d.savers->flows;
     uint32_t found = ARENA_NONE, idx = flows_find(fs, n->hash, &n->key);
+    bool may_end_yet = false;
     if (is_recent(k, n))
         return true;
     for (unsigned i = 0; idx != ARENA_NONE && i < GENERATIONS_LOOKED_AT; i++, idx = fs->priv[idx].older) {
         const struct flow *f = flow_at(k, idx);
-        if (open_to_names(k, idx) && begun_by(k, f, n->seen) && (saver_ended_on_wire(f) || f->flags & FLOW_GONE))
+        if (!open_to_names(k, idx) || !begun_by(k, f, n->seen))
+            continue;
+        if (saver_ended_on_wire(f) || f->flags & FLOW_GONE)
             found = idx;
+        else
+            may_end_yet = true;
     }
     if (found == ARENA_NONE)
-        return false;
+        return !may_end_yet; /* all that was captured until then is here: its connection was not captured */
     name_flow(k, found, n->cookie, NAME_BY_DESTROY);
     return true;
 }

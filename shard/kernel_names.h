@@ -12,12 +12,12 @@
  * all of those have been consumed:
  *  - an answer names the newest generation of the key with a first packet at or before T; if that one has ended on the
  * wire, only the answer of a closing socket counts, for a new connection of the same tuple may not be on the wire yet;
- *  - a destroyed socket names the oldest unnamed generation with a first packet at or before T that has ended; if there
- * is none yet, the news is held until uuidwaitduration has passed. A cookie that has named a generation names no other,
- * also for two flow timeouts after that one is gone.
- * T, and how far the capture has come, are read by CLOCK_MONOTONIC; packets carry wall time, so that steps of that
- * clock are reckoned in (shared/steps.h). A socket that its own side aborted is told without the peer's port; which
- * flow it was, the hub finds out (dispatcher/hub/aborts.h) from the flows reset, which each shard tells it.
+ *  - a destroyed socket names the oldest unnamed generation with a first packet at or before T that has ended; if one
+ * may still end, the news is held until uuidwaitduration has passed. A cookie that has named a generation names no
+ * other, also for two flow timeouts after that one is gone. T, and how far the capture has come, are read by
+ * CLOCK_MONOTONIC; packets carry wall time, so that steps of that clock are reckoned in (shared/steps.h). A socket that
+ * its own side aborted is told without the peer's port; which flow it was, the hub finds out (dispatcher/hub/aborts.h)
+ * from the flows reset, which each shard tells it.
  *
  * Failure policy: no answer is no name; the flow waits, as for any source. */
 #ifndef SHARD_KERNEL_NAMES_H

@@ -312,6 +312,26 @@ static void destroyed_before_its_end_was_seen_is_held(void **state)
     rig_free(r);
 }
 
+/* Sockets whose packets nobody captures, by the thousand: their ends are looked at once. */
+static void destroyed_without_a_flow_is_not_held(void **state)
+{
+    struct rig *r = kernel_rig();
+    (void)state;
+    rig_crash(r);
+    r->ask = NULL; /* nothing else is to be done */
+    rig_start(r);
+    for (int with_flow = 0; with_flow < 2; with_flow++) {
+        if (with_flow)
+            handshake(r, 70 * MS, 1);
+        destroyed(r, 0xa, with_flow * 100 * MS + 5);
+        captured_until(r, with_flow * 100 * MS + 6);
+        r->mono += 60 * MS; /* a held one is looked at again */
+        assert_int_equal(shard_step(r->shard), with_flow ? SHARD_BUSY : SHARD_IDLE);
+    }
+    finish(r, SEC);
+    rig_free(r);
+}
+
 /* The old socket's end is told after a new connection of the tuple has come and gone. */
 static void cookie_of_a_named_generation_names_no_other(void **state)
 {
@@ -958,6 +978,7 @@ int main(void)
         cmocka_unit_test(ended_flow_takes_the_answer_of_a_closing_socket_only),
         cmocka_unit_test(destroyed_socket_names_the_oldest_unnamed_that_has_ended),
         cmocka_unit_test(destroyed_before_its_end_was_seen_is_held),
+        cmocka_unit_test(destroyed_without_a_flow_is_not_held),
         cmocka_unit_test(cookie_of_a_named_generation_names_no_other),
         cmocka_unit_test(end_of_the_capture_asks_once_more),
         cmocka_unit_test(successor_asks_for_what_waits),
