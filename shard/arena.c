@@ -249,10 +249,11 @@ struct chain {
     uint64_t len;
 };
 
-static int chain_append(struct arena *a, uint32_t idx, struct chain *c, const uint8_t *bytes, size_t n)
+/* keep: blocks that must be left. */
+static int chain_append(struct arena *a, uint32_t idx, struct chain *c, const uint8_t *bytes, size_t n, uint32_t keep)
 {
     uint64_t need = arena_blocks_for(c->len + n) - arena_blocks_for(c->len);
-    if (need > arena_blocks_left(a))
+    if (need > 0 && need + keep > arena_blocks_left(a))
         return SC_ENOMEM; /* before anything is taken: nothing to undo */
     while (n > 0) {
         uint32_t used = (uint32_t)(c->len % ARENA_BLOCK);
@@ -278,7 +279,7 @@ static int chain_append(struct arena *a, uint32_t idx, struct chain *c, const ui
 int arena_append(struct arena *a, uint32_t idx, struct flow *image, const void *bytes, uint32_t n)
 {
     struct chain c = {image->raw_head, image->raw_tail, image->total - image->raw_base};
-    int err = chain_append(a, idx, &c, bytes, n);
+    int err = chain_append(a, idx, &c, bytes, n, ARENA_RESERVE);
     if (err)
         return err;
     image->raw_head = c.head;
@@ -290,7 +291,7 @@ int arena_append(struct arena *a, uint32_t idx, struct flow *image, const void *
 int arena_append_packed(struct arena *a, uint32_t idx, struct flow *image, const void *bytes, size_t n)
 {
     struct chain c = {image->packed_head, image->packed_tail, image->packed_len - image->packed_base};
-    int err = chain_append(a, idx, &c, bytes, n);
+    int err = chain_append(a, idx, &c, bytes, n, 0);
     if (err)
         return err;
     image->packed_head = c.head;
@@ -318,7 +319,7 @@ void arena_append_undo(struct arena *a, uint32_t idx, const struct flow *image)
 
 int arena_set_name(struct arena *a, uint32_t idx, struct flow *image, const struct flow_name *name)
 {
-    uint32_t block = arena_block_take(a, idx);
+    uint32_t block = arena_blocks_left(a) > ARENA_LAST ? arena_block_take(a, idx) : ARENA_NONE;
     if (block == ARENA_NONE)
         return SC_ENOMEM;
     memcpy(a->blocks + (size_t)block * ARENA_BLOCK, name, sizeof(*name));

@@ -189,10 +189,13 @@ void arena_on_slots_gone(struct arena *a, void (*cb)(void *ctx, uint32_t first),
  * others, as they were. */
 void arena_forget(void *array, size_t entry, uint32_t first, uint32_t count);
 
-/* Blocks that can still be had, counting only what the budget allows. A caller that admits new packets only while this
- * is above ARENA_RESERVE never meets SC_ENOMEM while sealing or finishing what it has. */
+/* Blocks that can still be had, counting only what the budget allows. Of them, ARENA_RESERVE are for finishing what is
+ * there: raw bytes and slots are refused once they would take the count below it. Sealing takes from it what it gives
+ * back at once, or what a flow's end takes until its file is published. A name is the beginning of a flow's end: it is
+ * refused only below ARENA_LAST, which sealing alone may take. */
 uint32_t arena_blocks_left(const struct arena *a);
 #define ARENA_RESERVE 512u
+#define ARENA_LAST 64u
 
 /* What every packet reads of the private handle, first in it, so that the two accessors below are inline. */
 struct arena_view {
@@ -221,7 +224,8 @@ void arena_prefetch_slot(const struct arena *a, uint32_t idx);
 void arena_prefetch_tail(const struct arena *a, uint32_t idx);
 
 /* Takes the lowest free slot: *idx_r, and *image_r all zero but generation and the ARENA_NONE fields, stage FLOW_FREE.
- * Nothing is committed. SC_ENOMEM. Undo with arena_flow_return if it is never committed. */
+ * Nothing is committed. SC_ENOMEM: there is none, or it would cost the reserve. Undo with arena_flow_return if it is
+ * never committed. */
 int arena_flow_take(struct arena *a, uint32_t *idx_r, struct flow *image_r) SC_MUST_CHECK;
 void arena_flow_return(struct arena *a, uint32_t idx);
 
@@ -229,15 +233,15 @@ void arena_flow_return(struct arena *a, uint32_t idx);
 void arena_commit(struct arena *a, const struct arena_change *change);
 
 /* Appends n raw bytes past image->total, taking blocks as needed; moves the image's total, head and tail. Nothing is
- * committed. SC_ENOMEM leaves image and blocks as they were. The image must go to arena_commit next or be given up with
- * arena_append_undo. */
+ * committed. SC_ENOMEM (the reserve is not for raw bytes) leaves image and blocks as they were. The image must go to
+ * arena_commit next or be given up with arena_append_undo. */
 int arena_append(struct arena *a, uint32_t idx, struct flow *image, const void *bytes, uint32_t n) SC_MUST_CHECK;
-/* The same for sealed bytes: moves packed_len, packed_head and packed_tail. */
+/* The same for sealed bytes, to the last block: moves packed_len, packed_head and packed_tail. */
 int arena_append_packed(struct arena *a, uint32_t idx, struct flow *image, const void *bytes, size_t n) SC_MUST_CHECK;
 /* Gives back the blocks that `image` has beyond the committed slot, raw and packed. */
 void arena_append_undo(struct arena *a, uint32_t idx, const struct flow *image);
 
-/* Writes name into a new block and sets image->name. SC_ENOMEM. */
+/* Writes name into a new block and sets image->name. SC_ENOMEM: ARENA_LAST blocks or fewer are left. */
 int arena_set_name(struct arena *a, uint32_t idx, struct flow *image, const struct flow_name *name) SC_MUST_CHECK;
 
 /* Frees slot and blocks of a committed flow: commits a FLOW_FREE image with the counters of `change` (whose flow and

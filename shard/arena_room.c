@@ -16,7 +16,9 @@
 #define FULL_MASK UINT16_MAX /* all blocks of a page are free */
 #define AHEAD_BLOCKS 256u    /* taken from the system at once: a page fault each would cost three times as much */
 #define GIVE_BACK_PAGES 16u  /* at once, when room is needed */
+#define PAGE_OF_SLOTS 32u    /* blocks that the slots of a page may cost */
 _Static_assert(ARENA_BLOCKS_PER_PAGE == 16, "the mask of a page");
+_Static_assert((ARENA_PAGE / sizeof(struct flow) + 2) * ARENA_FLOW_COST <= PAGE_OF_SLOTS * ARENA_BLOCK, "at most");
 
 /* One more than there are: no block is ever free in the last, where arena.page points while it points nowhere. */
 static uint32_t page_limit(const struct arena *a)
@@ -195,7 +197,9 @@ int arena_flow_take(struct arena *a, uint32_t *idx_r, struct flow *image_r)
         lowset_remove(&a->free_slots, idx);
     } else {
         idx = a->head->flow_top;
-        if (idx >= a->g.flow_limit || (idx >= a->slots_held && !make_room(a, ARENA_FLOW_COST)))
+        if (idx >= a->g.flow_limit || (idx >= a->slots_kept && arena_blocks_left(a) < ARENA_RESERVE + PAGE_OF_SLOTS))
+            return SC_ENOMEM;
+        if (idx >= a->slots_held && !make_room(a, ARENA_FLOW_COST))
             return SC_ENOMEM;
         a->head->flow_top++;
         if (a->slots_held <= idx)

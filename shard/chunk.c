@@ -10,8 +10,11 @@
 #include "shard/crashpoint.h"
 #include "shard/stage.h"
 
-/* Raw bytes deflated at once: a chunk that could not be sealed in time (no blocks) may have grown. */
+/* Raw bytes deflated at once: a chunk that could not be sealed in time (no blocks) may have grown. Each piece has its
+ * own commit, and what it frees is there for the next; where a piece finds no room for its result, smaller ones are
+ * tried. */
 #define PIECE 65536u
+#define PIECE_LEAST ARENA_BLOCK
 
 struct sealer {
     struct arena *a;
@@ -114,94 +117,130 @@ static int copy_out(const struct arena *a, uint32_t idx, struct place *p, uint8_
     return SC_OK;
 }
 
-/* Without compression and with nothing packed yet, the raw chain is the file: hand it over as it stands. */
-static void rename_chain(struct flow *image)
+/* What stays raw for the next piece. */
+static size_t dictionary(const struct sealer *s)
 {
-    image->packed_head = image->raw_head;
-    image->packed_tail = image->raw_tail;
-    image->packed_len = image->total;
+    return s->mode == GZIP_NONE ? 0 : ENCODER_DICT;
 }
 
-/* Deflates [sealed, total) of the image into new packed blocks. The buffer holds up to ENCODER_DICT bytes of history in
- * front of each piece. */
-static int pack(struct sealer *s, uint32_t idx, struct flow *image, bool last)
+/* Where sealing stops for now. Without compression at the end of a block, so that never more is taken than freed. */
+static uint64_t seal_end(const struct sealer *s, const struct flow *f, bool last)
+{
+    return s->mode == GZIP_NONE && !last ? f->total & ~(uint64_t)(ARENA_BLOCK - 1) : f->total;
+}
+
+/* Deflates at most `most` bytes of [sealed, total) of the image into new packed blocks. The buffer holds up to
+ * ENCODER_DICT bytes of history in front of them. */
+static int pack(struct sealer *s, uint32_t idx, struct flow *image, size_t most, bool last)
 {
     struct place p = {image->raw_head, image->raw_base};
-    size_t dict = 0;
     uint64_t skip = image->sealed - image->raw_base; /* history kept as raw blocks: at most dictionary + one block */
+    uint64_t rest = seal_end(s, image, last) - image->sealed;
     if (skip > ENCODER_DICT + ARENA_BLOCK)
         return SC_EFORMAT;
     int err = copy_out(s->a, idx, &p, s->in, skip);
     if (err)
         return err;
-    dict = skip < ENCODER_DICT ? skip : ENCODER_DICT;
+    size_t dict = skip < ENCODER_DICT ? skip : ENCODER_DICT, n = rest < most ? rest : most;
     memmove(s->in, s->in + (skip - dict), dict);
-    do {
-        size_t n = image->total - image->sealed < PIECE ? image->total - image->sealed : PIECE;
-        err = copy_out(s->a, idx, &p, s->in + dict, n);
-        if (err)
-            return err;
-        bool end = last && image->sealed + n == image->total;
-        size_t len = encoder_chunk(s->e, s->effort, s->in, dict, s->in + dict, n, end, s->out, s->out_cap);
-        err = arena_append_packed(s->a, idx, image, s->out, len);
-        if (err)
-            return err;
-        if (s->effort == EFFORT_SMALL)
-            s->small_bytes += n;
-        if (s->mode != GZIP_NONE)
-            image->crc = encoder_crc(image->crc, s->in + dict, n);
-        image->sealed += n;
-        size_t keep = dict + n < ENCODER_DICT ? dict + n : ENCODER_DICT;
-        memmove(s->in, s->in + dict + n - keep, keep);
-        dict = keep;
-    } while (image->sealed < image->total);
+    err = copy_out(s->a, idx, &p, s->in + dict, n);
+    if (err)
+        return err;
+    bool end = last && n == rest;
+    size_t len = encoder_chunk(s->e, s->effort, s->in, dict, s->in + dict, n, end, s->out, s->out_cap);
+    if (s->effort == EFFORT_SMALL)
+        s->small_bytes += n;
+    err = arena_append_packed(s->a, idx, image, s->out, len);
+    if (err)
+        return err;
+    if (s->mode != GZIP_NONE)
+        image->crc = encoder_crc(image->crc, s->in + dict, n);
+    image->sealed += n;
+    if (end)
+        image->flags |= FLOW_FINISHED;
     return SC_OK;
 }
 
 /* Moves raw_base up so that only the next dictionary stays (nothing, after the last chunk); returns the number of
  * blocks that thereby leave the front of the chain. */
-static uint64_t trim_raw(const struct arena *a, struct flow *image, bool last)
+static uint64_t trim_raw(const struct sealer *s, struct flow *image)
 {
-    uint64_t base = image->sealed > ENCODER_DICT ? (image->sealed - ENCODER_DICT) & ~(uint64_t)(ARENA_BLOCK - 1) : 0;
+    size_t dict = dictionary(s);
+    uint64_t base = image->sealed > dict ? (image->sealed - dict) & ~(uint64_t)(ARENA_BLOCK - 1) : 0;
     uint64_t freed = 0;
-    if (last) {
+    if (image->flags & FLOW_FINISHED) {
         freed = arena_raw_blocks(image);
         image->raw_head = image->raw_tail = ARENA_NONE;
         image->raw_base = image->total;
         return freed;
     }
     for (; image->raw_base < base; image->raw_base += ARENA_BLOCK, freed++)
-        image->raw_head = arena_block_next(a, image->raw_head);
+        image->raw_head = arena_block_next(s->a, image->raw_head);
+    if (image->raw_base == image->total)
+        image->raw_head = image->raw_tail = ARENA_NONE;
     return freed;
+}
+
+static void flip(struct sealer *s, uint32_t idx, const struct arena_change *c, uint64_t freed)
+{
+    uint32_t raw_head = arena_flow(s->a, idx)->raw_head;
+    CRASHPOINT("seal.packed");
+    arena_commit(s->a, c);
+    CRASHPOINT("seal.flipped");
+    arena_blocks_give(s->a, idx, raw_head, freed);
+    CRASHPOINT("seal.freed");
+}
+
+/* What a flow may take out of the reserve is what its end takes; before, sealing is to give blocks back. */
+static bool costs_reserve(const struct sealer *s, const struct flow *f, const struct flow *image, uint64_t freed)
+{
+    uint64_t taken = arena_packed_blocks(image) - arena_packed_blocks(f);
+    return taken > freed && arena_blocks_left(s->a) + freed < ARENA_RESERVE;
+}
+
+/* SC_EFULL: there was room, but nothing would be gained. */
+static int seal_piece(struct sealer *s, uint32_t idx, size_t most, bool last)
+{
+    const struct flow *f = arena_flow(s->a, idx);
+    struct arena_change c = {.flow = idx, .image = *f};
+    int err = pack(s, idx, &c.image, most, last);
+    uint64_t freed = err ? 0 : trim_raw(s, &c.image);
+    if (!err && !last && costs_reserve(s, f, &c.image, freed))
+        err = SC_EFULL;
+    if (err) {
+        arena_append_undo(s->a, idx, &c.image);
+        return err;
+    }
+    flip(s, idx, &c, freed);
+    return SC_OK;
+}
+
+/* Without compression and with nothing packed yet, the raw chain is the file: it is handed over as it stands. */
+static void rename_chain(struct sealer *s, uint32_t idx)
+{
+    const struct flow *f = arena_flow(s->a, idx);
+    struct arena_change c = {.flow = idx, .image = *f};
+    c.image.packed_head = f->raw_head;
+    c.image.packed_tail = f->raw_tail;
+    c.image.packed_len = c.image.sealed = c.image.raw_base = f->total;
+    c.image.raw_head = c.image.raw_tail = ARENA_NONE;
+    c.image.flags |= FLOW_FINISHED;
+    flip(s, idx, &c, 0);
 }
 
 static int seal(struct sealer *s, uint32_t idx, bool last)
 {
     const struct flow *f = arena_flow(s->a, idx);
-    struct arena_change c = {.flow = idx, .image = *f};
-    uint32_t raw_head = f->raw_head;
-    uint64_t freed = 0;
-    if (f->flags & FLOW_FINISHED || (f->sealed == f->total && !last))
-        return SC_OK;
-    if (last && s->mode == GZIP_NONE && f->packed_len == 0) {
-        rename_chain(&c.image);
-        c.image.sealed = c.image.raw_base = f->total;
-        c.image.raw_head = c.image.raw_tail = ARENA_NONE;
-    } else {
-        int err = pack(s, idx, &c.image, last);
-        if (err) {
-            arena_append_undo(s->a, idx, &c.image);
-            return err;
-        }
-        freed = trim_raw(s->a, &c.image, last);
+    size_t most = PIECE;
+    if (last && s->mode == GZIP_NONE && f->packed_len == 0 && !(f->flags & FLOW_FINISHED))
+        rename_chain(s, idx);
+    while (!(f->flags & FLOW_FINISHED) && (last || f->sealed < seal_end(s, f, last))) {
+        int err = seal_piece(s, idx, most, last);
+        if (err == SC_ENOMEM && most > PIECE_LEAST)
+            most /= 2;
+        else if (err)
+            return err == SC_EFULL ? SC_ENOMEM : err;
     }
-    if (last)
-        c.image.flags |= FLOW_FINISHED;
-    CRASHPOINT("seal.packed");
-    arena_commit(s->a, &c);
-    CRASHPOINT("seal.flipped");
-    arena_blocks_give(s->a, idx, raw_head, freed);
-    CRASHPOINT("seal.freed");
     return SC_OK;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A flow's bytes on their way: raw pcap records -> sealed (deflated) chunks. Raw blocks that hold the last 1 KiB before
  * `sealed` stay as the dictionary of the next chunk; the rest is freed once the new image is committed.
- * Failure policy: SC_ENOMEM leaves the flow as it was; the caller keeps ARENA_RESERVE blocks aside so that it cannot
- * happen while finishing. */
+ * Failure policy: SC_ENOMEM leaves the flow where it got to, and a later call goes on there. A flow's end is sealed out
+ * of ARENA_RESERVE, in pieces that fit into what is left of it, so it fails only when next to nothing is left. */
 #ifndef SHARD_CHUNK_H
 #define SHARD_CHUNK_H
 
@@ -41,9 +41,10 @@ uint64_t sealer_small_bytes(struct sealer *s);
 /* True when [sealed, total) has grown enough to be sealed. */
 bool chunk_ripe(const struct sealer *s, const struct flow *f);
 
-/* Seals all raw bytes of a committed flow and commits the result; with `last` ends the deflate stream, frees the whole
- * raw chain and sets FLOW_FINISHED (also when there are no new bytes). SC_OK, SC_ENOMEM, or SC_EFORMAT: the chain does
- * not check (only possible after an adoption): the caller drops the flow as CAUSE_ARENA_LOST. */
+/* Seals the raw bytes of a committed flow piece by piece, each with its commit; with `last` ends the deflate stream,
+ * frees the whole raw chain and sets FLOW_FINISHED (also when there are no new bytes). SC_OK; SC_ENOMEM: there are no
+ * blocks for it, or, without `last`, it would leave fewer than before and fewer than ARENA_RESERVE; SC_EFORMAT: the
+ * chain does not check (only possible after an adoption): the caller drops the flow as CAUSE_ARENA_LOST. */
 int chunk_seal(struct sealer *s, uint32_t idx, bool last) SC_MUST_CHECK;
 
 /* Bytes of the finished file: head + packed_len + tail. */

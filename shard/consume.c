@@ -61,7 +61,7 @@ static uint32_t open_flow(struct consumer *c, const struct packet *p)
         savers_drop(s, &p->applied, p->clock, paused, 1);
         return ARENA_NONE;
     }
-    if (!savers_room(s, true)) {
+    if (!savers_room(s, ROOM_FOR_FLOW)) {
         savers_drop(s, &p->applied, p->clock, CAUSE_BUDGET, 1);
         return ARENA_NONE;
     }

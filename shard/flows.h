@@ -54,6 +54,7 @@ struct flow_private {
     uint8_t tries;     /* failed file attempts after the end */
     uint8_t asking;    /* kernel_names.c: enum */
     uint8_t reset;     /* kernel_names.c: bit of each side whose RST was told */
+    uint16_t poor;     /* saver_room.c: what sealing early in vain found to seal */
     uint64_t cookie;   /* kernel_names.c: of a flow that waits for the prefix of its name; 0 = none */
 };
 /* With 8 bytes of hash and at most 32 of the table, while it moves from 3/4 full to a larger one that is 3/8 full. */

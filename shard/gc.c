@@ -73,7 +73,8 @@ bool gc_finish(struct gc *g, unsigned most)
         uint32_t idx = ARENA_NONE;
         for (unsigned i = 0; i < 3 && idx == ARENA_NONE; i++)
             idx = list[order[i]].head;
-        if (idx == ARENA_NONE)
+        if (idx == ARENA_NONE || (arena_blocks_left(g->savers->flows->arena) <= ARENA_LAST &&
+                                  !publish_idle(g->savers->publisher))) /* names find room once files are published */
             break;
         saver_finish(g->savers, idx);
     }

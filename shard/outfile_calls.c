@@ -54,10 +54,16 @@ void outfile_staged_name(char out[OUTFILE_STAGED], const struct outfile_calls *c
 
 /* ---- write ---- */
 
-/* Writes all of iov, in slices, going on after short writes. */
+/* Writes all of iov, in slices, going on after short writes. What is empty is passed over: a write of nothing would
+ * look like one that does not get on. */
 static int write_all(struct outfile_calls *c, int fd, struct iovec *iov, int count, uint64_t offset)
 {
     while (count > 0) {
+        if (iov->iov_len == 0) {
+            iov++;
+            count--;
+            continue;
+        }
         int n = count < IOV_SLICE ? count : IOV_SLICE;
         ssize_t done = c->sys->pwritev(c->sys->ctx, fd, iov, n, (off_t)offset);
         if (done < 0 && errno == EINTR)

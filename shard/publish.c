@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define WRITE_PIECES 4096 /* blocks of one job: 1 MiB, so that no step takes long */
+#define READY_LOOKS 64u   /* flows that are asked for one that finds room */
 
 static struct mono now(const struct publisher *p)
 {
@@ -176,22 +177,40 @@ void publish_closed(struct publisher *p, uint32_t idx)
         flows_put(p->flows, LIST_READY, idx);
 }
 
-/* Seals the rest of the flow at the head of READY and hands its file out. False: not now. */
-static bool write_ready(struct publisher *p)
+/* Seals the rest of a flow of READY: the first that finds room for it, for one whose file is only to be tried again
+ * needs none. ARENA_NONE: not now. */
+static uint32_t seal_ready(struct publisher *p)
 {
     struct flows *fs = p->flows;
     uint32_t idx = fs->list[LIST_READY].head;
-    if (idx == ARENA_NONE)
+    for (unsigned i = 0; idx != ARENA_NONE && i < READY_LOOKS; i++) {
+        const struct flow *f = arena_flow(fs->arena, idx);
+        uint32_t next = fs->priv[idx].link[LANE_WORK].next;
+        p->sealed += p->config->gzip == GZIP_NONE ? 0 : f->total - f->sealed;
+        int err = chunk_seal(p->sealer, idx, true);
+        if (!err)
+            return idx;
+        if (err == SC_EFORMAT)
+            give_up(p, idx, CAUSE_ARENA_LOST, SAVER_WRITEFINAL_ERROR);
+        idx = next;
+    }
+    return ARENA_NONE;
+}
+
+/* Seals the rest of a flow and hands its file out. False: not now. Room comes with what is under way, and the reserve
+ * sees to it that something is; if that has gone, one flow makes room for all others. */
+static bool write_ready(struct publisher *p)
+{
+    struct flows *fs = p->flows;
+    if (fs->list[LIST_READY].count == 0)
         return false;
-    const struct flow *f = arena_flow(fs->arena, idx);
-    p->sealed += p->config->gzip == GZIP_NONE ? 0 : f->total - f->sealed;
-    int err = chunk_seal(p->sealer, idx, true);
-    if (err == SC_EFORMAT) {
-        give_up(p, idx, CAUSE_ARENA_LOST, SAVER_WRITEFINAL_ERROR);
+    uint32_t idx = seal_ready(p);
+    if (idx == ARENA_NONE) {
+        if (fs->list[LIST_READY].count == 0 || fs->list[LIST_WRITTEN].count > 0 || outfile_under_way(p->out) > 0)
+            return false;
+        give_up(p, fs->list[LIST_READY].head, CAUSE_BUDGET, SAVER_WRITEFINAL_ERROR);
         return true;
     }
-    if (err)
-        return false;
     struct arena_change ch = flows_change(fs, idx);
     if (ch.image.stage != FLOW_STAGED) {
         ch.image.stage = FLOW_STAGED;

@@ -258,22 +258,16 @@ static bool is_full(const struct savers *s, const struct flow *f, uint32_t n)
 /* Seals a chunk when it is time; without room it stays raw. */
 static void seal_ripe(struct savers *s, uint32_t idx)
 {
-    const struct flow *f = arena_flow(s->flows->arena, idx);
-    if (!chunk_ripe(s->sealer, f))
-        return;
-    s->sealed += f->total - f->sealed;
-    int err = chunk_seal(s->sealer, idx, false);
-    if (err == SC_EFORMAT)
-        saver_lost(s, idx);
-    else if (!err && s->config->stream)
-        publish_stream(s->publisher, idx);
+    if (chunk_ripe(s->sealer, arena_flow(s->flows->arena, idx)))
+        (void)saver_seal(s, idx);
 }
 
 void saver_packet(struct savers *s, uint32_t idx, const struct packet *p)
 {
     /* First, because it may seal this flow, too; the image is taken afterwards. */
+    const struct flow *f = arena_flow(s->flows->arena, idx);
     s->current = idx;
-    bool room = arena_flow(s->flows->arena, idx)->flags & FLOW_DISCARD || savers_room(s, false);
+    bool room = f->flags & FLOW_DISCARD || savers_room(s, f->name == ARENA_NONE ? ROOM_FOR_PACKET : ROOM_FOR_NAMED);
     s->current = ARENA_NONE;
     struct arena_change ch;
     flows_change_hot(s->flows, idx, &ch);

@@ -73,10 +73,15 @@ static inline int64_t saver_tick(struct savers *s, struct instant t)
     return t.ns >= s->tick_from && t.ns < s->tick_to ? s->tick : saver_tick_anew(s, t);
 }
 
-/* Room for one packet? Gives up half-open flows (halfopen_evicted), seals early, gives up what the disk refuses, for a
- * new flow also unnamed ones (budget), where that helps; new flows are refused a little earlier than packets of known
- * ones. */
-bool savers_room(struct savers *s, bool new_flow);
+/* Room for one packet? Gives up half-open flows (halfopen_evicted), seals early, gives up what the disk refuses, and
+ * for a new flow or a named one also unnamed flows (budget), where that helps; new flows are refused a little earlier
+ * than packets of known ones. */
+enum room_for {
+    ROOM_FOR_FLOW,   /* the first packet of a flow */
+    ROOM_FOR_PACKET, /* of a flow without a name */
+    ROOM_FOR_NAMED,  /* a packet of a flow that has one */
+};
+bool savers_room(struct savers *s, enum room_for what);
 
 /* Opens a generation with its first packet. The flow's slot, or ARENA_NONE: no room, counted. */
 uint32_t saver_open(struct savers *s, const struct packet *p);

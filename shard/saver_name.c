@@ -50,10 +50,14 @@ void savers_note_name(struct savers *s, uint32_t idx, enum name_source source, s
     sli_add(&s->c->uuid_delay[source], now.ns - arena_flow(s->flows->arena, idx)->first_clock);
 }
 
-static bool set_name(struct savers *s, uint32_t idx, const struct flow_name *name, struct instant now)
+/* evict: other flows without a name may go for it. */
+static bool set_name(struct savers *s, uint32_t idx, const struct flow_name *name, struct instant now, bool evict)
 {
     struct flows *fs = s->flows;
+    saver_room_for_name(s, idx, evict); /* first: it may seal this flow, too */
     struct arena_change ch = flows_change(fs, idx);
+    if (ch.image.flags & FLOW_EMPTY)
+        return false;
     if (arena_set_name(fs->arena, idx, &ch.image, name) != SC_OK)
         return false;
     if (!(ch.image.flags & FLOW_DISCARD))
@@ -79,7 +83,7 @@ bool saver_name(struct savers *s, uint32_t idx, const struct uuid *uuid, uint32_
         name.yyyymmdd = clock_yyyymmdd((struct wall){f->first_ns});
         counter_add(&s->c->date_replaced, 1);
     }
-    return set_name(s, idx, &name, now);
+    return set_name(s, idx, &name, now, true);
 }
 
 /* Beside live sources the hash names only what has shown data both ways: else a SYN flood would be a flood of files. */
@@ -143,7 +147,7 @@ bool saver_name_by_hash(struct savers *s, uint32_t idx)
     struct flow_name name = {.hashed = 1, .yyyymmdd = clock_yyyymmdd((struct wall){f->first_ns})};
     if (hash_name(s, f, &name.uuid) != SC_OK)
         return false;
-    if (!set_name(s, idx, &name, (struct instant){f->last_clock}))
+    if (!set_name(s, idx, &name, (struct instant){f->last_clock}, false))
         return false;
     savers_note_name(s, idx, NAME_BY_HASH, (struct instant){arena_state(s->flows->arena)->clock_ns});
     return true;

@@ -22,6 +22,13 @@ uint32_t saver_probation_cap(const struct savers *s);
 /* Gives up the oldest flow of HALFOPEN or WAITING and counts its packets. False if there is none. */
 bool saver_evict(struct savers *s, enum flow_list_id list, enum cause cause);
 
+/* Seals what there is of idx, unless that was in vain a short while ago. True if it gave blocks back. */
+bool saver_seal(struct savers *s, uint32_t idx);
+
+/* Makes room for the name of idx before it takes of the reserve. evict: half-open flows may go for it, and where even
+ * the reserve has none, other flows without a name. */
+void saver_room_for_name(struct savers *s, uint32_t idx, bool evict);
+
 /* At start. */
 void savers_room_init(struct savers *s);
 

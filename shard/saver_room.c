@@ -3,31 +3,56 @@
 #include "shard/saver_parts.h"
 
 #define PRESSURE_LOOKS 64u                             /* flows looked at for one packet that finds no room */
+#define PRESSURE_SEALS 4u                              /* of them sealed in vain */
 #define PRESSURE_GAIN (2 * ENCODER_DICT + ARENA_BLOCK) /* raw bytes below which sealing frees next to nothing */
+#define POOR_UNIT 64u
 
 #define ROOM_TRIES 8u
+#define ROOM_TRIES_NAMED 256u /* so many unnamed flows at most go for one packet */
 
-/* Seals one flow before its time: walks on from where it stopped, oldest activity first. */
+/* Sealing in vain is not tried again before there is twice as much to seal. */
+bool saver_seal(struct savers *s, uint32_t idx)
+{
+    const struct flow *f = arena_flow(s->flows->arena, idx);
+    uint16_t *poor = &s->flows->priv[idx].poor;
+    uint64_t raw = f->total - f->sealed;
+    if (raw / POOR_UNIT < 2u * *poor)
+        return false;
+    uint32_t before = arena_blocks_left(s->flows->arena);
+    s->sealed += raw;
+    int err = chunk_seal(s->sealer, idx, false);
+    raw = (f->total - f->sealed) / POOR_UNIT;
+    *poor = err != SC_ENOMEM ? 0 : raw < UINT16_MAX ? (uint16_t)raw : UINT16_MAX;
+    if (err == SC_EFORMAT)
+        saver_lost(s, idx);
+    else if (s->config->stream)
+        publish_stream(s->publisher, idx);
+    return arena_blocks_left(s->flows->arena) > before;
+}
+
+/* Seals one flow before its time: walks on from where it stopped, oldest activity first. True if that gave blocks back.
+ */
 static bool seal_early(struct savers *s)
 {
     struct flows *fs = s->flows;
     uint32_t idx = s->pressure_at;
-    for (unsigned i = 0; i < PRESSURE_LOOKS; i++) {
+    if (s->config->gzip == GZIP_NONE && !s->config->stream) /* packed is as large as raw */
+        return false;
+    for (unsigned i = 0, in_vain = 0; i < PRESSURE_LOOKS && in_vain < PRESSURE_SEALS; i++) {
         if (idx == ARENA_NONE || fs->priv[idx].list[LANE_ACTIVITY] != LIST_ACTIVITY)
             idx = fs->list[LIST_ACTIVITY].head;
         if (idx == ARENA_NONE)
             return false;
         const struct flow *f = arena_flow(fs->arena, idx);
         uint32_t at = idx;
+        uint64_t sealed = s->sealed;
         idx = fs->priv[idx].link[LANE_ACTIVITY].next;
         s->pressure_at = idx;
         if (f->stage != FLOW_OPEN || f->total - f->sealed < PRESSURE_GAIN)
             continue;
-        s->sealed += f->total - f->sealed;
-        int err = chunk_seal(s->sealer, at, false);
-        if (err == SC_EFORMAT)
-            saver_lost(s, at);
-        return err != SC_ENOMEM;
+        if (saver_seal(s, at))
+            return true;
+        in_vain += s->sealed != sealed;
     }
     return false;
 }
@@ -48,7 +73,9 @@ uint32_t saver_probation_cap(const struct savers *s)
 bool saver_evict(struct savers *s, enum flow_list_id list, enum cause cause)
 {
     uint32_t idx = s->flows->list[list].head;
-    if (idx == ARENA_NONE || idx == s->current)
+    if (idx != ARENA_NONE && idx == s->current)
+        idx = s->flows->priv[idx].link[LANE_WORK].next;
+    if (idx == ARENA_NONE)
         return false;
     struct arena_change ch = flows_change(s->flows, idx);
     uint64_t packets = ch.image.packets;
@@ -65,20 +92,39 @@ bool saver_evict(struct savers *s, enum flow_list_id list, enum cause cause)
 
 /* Half-open flows go first. What sealing can save is saved before an unnamed flow with a finished handshake goes: its
  * name may be on its way. A named flow goes only if the disk refuses it. */
-bool savers_room(struct savers *s, bool new_flow)
+bool savers_room(struct savers *s, enum room_for what)
 {
-    uint32_t need = new_flow ? s->needed_new : s->needed;
-    for (unsigned tries = 0; tries < ROOM_TRIES; tries++) {
+    uint32_t need = what == ROOM_FOR_FLOW ? s->needed_new : s->needed;
+    unsigned tries = what == ROOM_FOR_NAMED ? ROOM_TRIES_NAMED : ROOM_TRIES, seals = ROOM_TRIES;
+    for (; tries > 0; tries--) {
         if (arena_blocks_left(s->flows->arena) > need)
             return true;
         if (saver_evict(s, LIST_HALFOPEN, CAUSE_HALFOPEN_EVICTED))
             continue;
-        if (seal_early(s) || publish_make_room(s->publisher))
+        if (seals > 0 && (seal_early(s) || publish_make_room(s->publisher))) {
+            seals--;
             continue;
-        if (!new_flow || !saver_evict(s, LIST_WAITING, CAUSE_BUDGET))
+        }
+        seals = 0;
+        if (what == ROOM_FOR_PACKET || !saver_evict(s, LIST_WAITING, CAUSE_BUDGET))
             break;
     }
     return arena_blocks_left(s->flows->arena) > need;
+}
+
+/* Of other unnamed flows none goes while the reserve has room for the name: theirs may be on its way, too. */
+void saver_room_for_name(struct savers *s, uint32_t idx, bool evict)
+{
+    const struct arena *a = s->flows->arena;
+    uint32_t before = s->current;
+    s->current = idx;
+    if (evict)
+        (void)savers_room(s, ROOM_FOR_PACKET);
+    for (unsigned i = 0; i < ROOM_TRIES && arena_blocks_left(a) <= s->needed && seal_early(s); i++)
+        ;
+    while (evict && arena_blocks_left(a) <= ARENA_LAST && saver_evict(s, LIST_WAITING, CAUSE_BUDGET))
+        ;
+    s->current = before;
 }
 
 void savers_advance(struct savers *s, struct instant now)

@@ -223,30 +223,108 @@ static void test_only_small_effort_is_spent(void **state)
     free(data);
 }
 
+static uint8_t *make_noise(size_t n)
+{
+    uint8_t *noise = malloc(n);
+    uint64_t x = 88172645463325252u;
+    assert_non_null(noise);
+    for (size_t i = 0; i < n; i++) {
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        noise[i] = (uint8_t)x;
+    }
+    return noise;
+}
+
+/* A flow that leaves so many blocks. */
+static uint32_t take_all_but(struct arena *a, uint32_t left)
+{
+    static const uint8_t zeros[ARENA_BLOCK];
+    uint32_t hog = open_flow(a);
+    struct arena_change c = {.flow = hog, .image = *arena_flow(a, hog)};
+    while (arena_blocks_left(a) > left) {
+        assert_int_equal(arena_append_packed(a, hog, &c.image, zeros, ARENA_BLOCK), SC_OK);
+        arena_commit(a, &c);
+    }
+    assert_int_equal(arena_blocks_left(a), left);
+    return hog;
+}
+
 static void test_out_of_blocks_leaves_the_flow_as_it_was(void **state)
 {
     struct fixture *fx = *state;
     struct sealer *s = sealer_new(fx->a, GZIP_SMALL, false);
     uint32_t idx = open_flow(fx->a);
-    uint8_t *noise = malloc(8192);
-    assert_non_null(noise);
-    for (size_t i = 0; i < 8192; i++)
-        noise[i] = (uint8_t)((i * 2654435761u) >> 13);
+    uint8_t *noise = make_noise(8192);
     append(fx->a, idx, noise, 8192);
-    uint32_t hog = open_flow(fx->a);
-    struct arena_change c = {.flow = hog, .image = *arena_flow(fx->a, hog)};
-    while (arena_append(fx->a, hog, &c.image, noise, ARENA_BLOCK) == SC_OK)
-        arena_commit(fx->a, &c);
+    uint32_t hog = take_all_but(fx->a, 0);
     struct flow before = *arena_flow(fx->a, idx);
-    uint32_t left = arena_blocks_left(fx->a);
     assert_int_equal(chunk_seal(s, idx, true), SC_ENOMEM);
     assert_memory_equal(arena_flow(fx->a, idx), &before, sizeof(before));
-    assert_int_equal(arena_blocks_left(fx->a), left);
+    assert_int_equal(arena_blocks_left(fx->a), 0);
     arena_flow_free(fx->a, hog, NULL);
     assert_int_equal(chunk_seal(s, idx, true), SC_OK);
     arena_flow_free(fx->a, idx, NULL);
     sealer_free(s);
     free(noise);
+}
+
+/* A flow of any size ends in a few blocks, compressible or not: each piece gives back before the next one takes. */
+static void test_an_end_needs_few_blocks(void **state)
+{
+    enum { BYTES = 300000 };
+    struct fixture *fx = *state;
+    static const enum gzip_mode modes[] = {GZIP_SMALL, GZIP_FAST, GZIP_NONE};
+    for (unsigned i = 0; i < 6; i++) {
+        enum gzip_mode mode = modes[i / 2];
+        struct sealer *s = sealer_new(fx->a, mode, false);
+        uint8_t *data = i % 2 ? make_data(BYTES) : make_noise(BYTES), *file = malloc(BYTES * 2);
+        uint32_t idx = open_flow(fx->a);
+        assert_non_null(file);
+        append(fx->a, idx, data, 3000);
+        assert_int_equal(chunk_seal(s, idx, false), SC_OK);
+        append(fx->a, idx, data + 3000, BYTES - 3000);
+        uint32_t hog = take_all_but(fx->a, 50);
+        assert_int_equal(chunk_seal(s, idx, true), SC_OK);
+        uint64_t at = 0;
+        size_t len = encoder_gzip_head(mode, file);
+        len += collect(fx->a, idx, &at, file + len);
+        len += encoder_gzip_tail(mode, arena_flow(fx->a, idx)->crc, BYTES, file + len);
+        if (mode == GZIP_NONE)
+            assert_memory_equal(file, data, BYTES);
+        else
+            check_gzip(file, len, data, BYTES);
+        arena_flow_free(fx->a, hog, NULL);
+        arena_flow_free(fx->a, idx, NULL);
+        assert_int_equal(arena_budget_used(fx->a), 0);
+        sealer_free(s);
+        free(data);
+        free(file);
+    }
+}
+
+/* Before its end a flow's seal takes nothing of the reserve for good. */
+static void test_sealing_in_vain_is_undone(void **state)
+{
+    struct fixture *fx = *state;
+    struct sealer *s = sealer_new(fx->a, GZIP_FAST, false);
+    uint8_t *noise = make_noise(4000), *data = make_data(8000);
+    uint32_t idx = open_flow(fx->a), good = open_flow(fx->a);
+    append(fx->a, idx, noise, 4000);
+    append(fx->a, good, data, 8000);
+    uint32_t hog = take_all_but(fx->a, ARENA_RESERVE);
+    struct flow before = *arena_flow(fx->a, idx);
+    assert_int_equal(chunk_seal(s, idx, false), SC_ENOMEM);
+    assert_memory_equal(arena_flow(fx->a, idx), &before, sizeof(before));
+    assert_int_equal(arena_blocks_left(fx->a), ARENA_RESERVE);
+    assert_int_equal(chunk_seal(s, good, false), SC_OK);
+    assert_true(arena_blocks_left(fx->a) > ARENA_RESERVE + 10);
+    arena_flow_free(fx->a, hog, NULL);
+    assert_int_equal(chunk_seal(s, idx, false), SC_OK); /* no reserve is touched */
+    arena_flow_free(fx->a, idx, NULL);
+    arena_flow_free(fx->a, good, NULL);
+    sealer_free(s);
+    free(noise);
+    free(data);
 }
 
 int main(void)
@@ -256,6 +334,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_chunks_follow_the_budget, setup, teardown),
         cmocka_unit_test_setup_teardown(test_only_small_effort_is_spent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_out_of_blocks_leaves_the_flow_as_it_was, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_end_needs_few_blocks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sealing_in_vain_is_undone, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -576,6 +576,30 @@ static void stream_equals_buffered(void **state)
     }
 }
 
+/* Whatever its length: of one of whole blocks nothing is left to be written at the end. */
+static void streamed_without_gzip_at_every_length(void **state)
+{
+    (void)state;
+    static struct rig_packet p[58];
+    for (uint32_t wire_len = 60; wire_len < 72; wire_len++) { /* 24 + 57 * 70 + 16 + 66 = 16 * 256 */
+        struct rig *r = events_rig();
+        r->config.stream = true;
+        r->config.gzip = GZIP_NONE;
+        rig_event_line(r, 7, "u", 0);
+        rig_start(r);
+        for (unsigned i = 0; i < 58; i++) {
+            p[i] = (struct rig_packet){.flow = 7, .at = i * 1000, .seq = i, .wire_len = i < 57 ? 54 : wire_len};
+            rig_send(r, &p[i]);
+            rig_run(r);
+        }
+        rig_end(r, SEC);
+        rig_check_file(r, RIG_DAY "/u.pcap", p, 58);
+        assert_int_equal(counter_get(&r->page->c.file_errors), 0);
+        rig_check_balance(r);
+        rig_free(r);
+    }
+}
+
 static void group_commit(void **state)
 {
     (void)state;
@@ -734,6 +758,7 @@ int main(void)
         cmocka_unit_test(half_open_flows_give_way),
         cmocka_unit_test(pressure_seals_early),
         cmocka_unit_test(stream_equals_buffered),
+        cmocka_unit_test(streamed_without_gzip_at_every_length),
         cmocka_unit_test(group_commit),
         cmocka_unit_test(stop_without_an_end_record),
         cmocka_unit_test(a_clock_far_ahead),
