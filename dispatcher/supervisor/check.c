@@ -15,8 +15,8 @@
 
 /* Code, heap and stacks of one process, and its counters; measured, rounded up. */
 #define PROCESS_BYTES (4u << 20)
-#define SHARD_BYTES (64u << 20) /* names that wait for a packet, flows that wait for names: as many as may be of each  \
-                                 */
+/* Names that wait for a packet, flows that wait for names: as many as may be of each. */
+#define SHARD_BYTES (64u << 20)
 
 static uint64_t rings(const struct config *c)
 {
