@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dispatcher/capture/complaints.h"
 #include "dispatcher/capture/drain.h"
 #include "dispatcher/capture/gap.h"
 #include "dispatcher/capture/inherit.h"
@@ -31,12 +32,6 @@
 #define HANDED_MAX_NS (2 * NS_PER_SEC)    /* for the last packets before a hand-over */
 #define HANDED_QUIET_NS (300 * NS_PER_MS) /* none for so long: libpcap has counted one that it left out itself */
 
-/* What was last said about an interface that is not captured, so that it is said once. */
-struct complaint {
-    char name[INTERFACE_NAME];
-    int index, reason; /* reason: an sc_err; 0 = this entry is free */
-};
-
 struct live {
     struct live_settings s;
     const struct clock *clock;
@@ -48,7 +43,7 @@ struct live {
     bool tell_pending; /* the supervisor has not heard the names yet */
     bool leave;        /* SIGTERM: go as things are */
     bool none_said, many_said;
-    struct complaint complaint[2 * INTERFACES_MAX];
+    struct complaints complaints;
     struct mono next_tick, next_retry, busy_at;
     uint64_t packets; /* seen at busy_at */
     size_t address_count;
@@ -63,38 +58,6 @@ static struct mono mono_now(const struct live *l)
 }
 
 /* ---- what is said ---- */
-
-static struct complaint *complaint_of(struct live *l, const char *name, bool make)
-{
-    struct complaint *free_entry = NULL;
-    for (size_t i = 0; i < sizeof l->complaint / sizeof l->complaint[0]; i++) {
-        struct complaint *c = &l->complaint[i];
-        if (c->reason == 0)
-            free_entry = c;
-        else if (strncmp(c->name, name, INTERFACE_NAME) == 0)
-            return c;
-    }
-    return make ? free_entry : NULL;
-}
-
-/* True if this is news. With the table full, nothing more is said about further interfaces. */
-static bool complain(struct live *l, const char *name, int index, int reason)
-{
-    struct complaint *c = complaint_of(l, name, true);
-    if (!c || (c->reason == reason && c->index == index))
-        return false;
-    (void)snprintf(c->name, sizeof c->name, "%.*s", INTERFACE_NAME - 1, name);
-    c->index = index;
-    c->reason = reason;
-    return true;
-}
-
-static void no_complaint(struct live *l, const char *name)
-{
-    struct complaint *c = complaint_of(l, name, false);
-    if (c)
-        c->reason = 0;
-}
 
 static int fail_permission(struct live *l)
 {
@@ -126,7 +89,7 @@ static int open_failed(struct live *l, const struct link *link, int rc, const ch
     if (start && c->interface_count > 0 && !passing)
         return control_fail(l->s.control, EXIT_FAILED, "flag -interface: %s cannot be captured: %.300s", name, error);
     l->unmet = l->unmet || rc != SC_EVERSION;
-    if (!passing && complain(l, link->name, link->index, rc))
+    if (!passing && complaints_news(&l->complaints, link->name, link->index, rc))
         log_warn("interface %s is not captured: %.300s", name, error);
     return EXIT_DONE;
 }
@@ -135,14 +98,13 @@ static int open_missing(struct live *l, const struct link *const *chosen, size_t
 {
     for (size_t i = 0; i < count; i++) {
         char error[CAPTURE_ERROR];
-        const struct complaint *known = complaint_of(l, chosen[i]->name, false);
         if (sources_has(l->sources, chosen[i]) ||
-            (known && known->reason == SC_EVERSION && known->index == chosen[i]->index))
+            complaints_known(&l->complaints, chosen[i]->name, chosen[i]->index, SC_EVERSION))
             continue;
         int rc = sources_open(l->sources, chosen[i], count, error);
         if (rc == SC_OK) {
             char name[INTERFACE_NAME];
-            no_complaint(l, chosen[i]->name);
+            complaints_forget(&l->complaints, chosen[i]->name);
             log_info("interface %s is captured", link_shown(chosen[i], name));
             l->tell_pending = true;
             continue;
@@ -171,7 +133,7 @@ static int look_for_named(struct live *l, bool start)
         if (link && link->up)
             continue;
         l->unmet = true;
-        if (complain(l, asked.name, 0, link ? SC_EAGAIN : SC_ENOENT))
+        if (complaints_news(&l->complaints, asked.name, 0, link ? SC_EAGAIN : SC_ENOENT))
             log_warn("interface %s is %s: waiting for it", name, link ? "down" : "gone");
     }
     return EXIT_DONE;
@@ -216,7 +178,7 @@ static int follow(struct live *l, bool start)
         return status;
     size_t count = links_select(&l->links, c->interfaces, c->interface_count, chosen, INTERFACES_MAX);
     if (count > INTERFACES_MAX) {
-        if (complain(l, "", 0, SC_EFULL))
+        if (complaints_news(&l->complaints, "", 0, SC_EFULL))
             log_warn("%zu interfaces, of which %d are captured: choose with -interface", count, INTERFACES_MAX);
         count = INTERFACES_MAX;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Threads with a loop, sources and a feed each; what they are told stands under one lock.
- * Failure policy: an interface that a thread cannot open is said once for each try and left to the next workers_set;
- * its share of the packets then goes to the other threads. A ring that never gets room is left without END and logged.
+ * Failure policy: an interface that a thread cannot open is said once for each reason and left to the next workers_set;
+ * its share of the packets then goes to the other threads. One whose link type is unknown is left out for good, which
+ * the first thread says. A ring that never gets room is left without END and logged.
  */
 #include "dispatcher/capture/workers.h"
 
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "dispatcher/capture/complaints.h"
 #include "shared/evloop.h"
 #include "shared/log.h"
 
@@ -36,6 +38,8 @@ struct worker {
     unsigned done; /* the last order that was followed; under the lock */
     bool unmet;    /* under the lock */
     struct orders orders;
+    bool addresses_sent;
+    struct complaints complaints;
     struct mono next_tick, next_stats;
 };
 
@@ -54,6 +58,21 @@ static struct mono now(const struct workers *w)
     return w->s.clock->mono(w->s.clock->ctx);
 }
 
+/* True if it is captured, or never can be. */
+static bool open_one(struct worker *me, const struct link *l, size_t expected)
+{
+    char error[CAPTURE_ERROR], name[INTERFACE_NAME];
+    if (sources_has(me->sources, l) || complaints_known(&me->complaints, l->name, l->index, SC_EVERSION))
+        return true;
+    int rc = sources_open(me->sources, l, expected, error);
+    bool passing = rc == SC_EAGAIN || rc == SC_ENOENT; /* it went between the list and now */
+    if (rc == SC_OK)
+        complaints_forget(&me->complaints, l->name);
+    else if (!passing && complaints_news(&me->complaints, l->name, l->index, rc) && rc != SC_EVERSION)
+        log_warn("dispatcher %u does not capture interface %s: %.300s", me->number, link_shown(l, name), error);
+    return rc == SC_OK || rc == SC_EVERSION;
+}
+
 static bool open_all(struct worker *me)
 {
     const struct orders *o = &me->orders;
@@ -63,15 +82,14 @@ static bool open_all(struct worker *me)
         wanted[i] = &o->link[i];
     (void)sources_keep(me->sources, wanted, o->count);
     sources_hosts(me->sources, o->host, o->host_count);
-    feed_addresses(me->feed, o->local, o->local_count);
-    for (size_t i = 0; i < o->count; i++) {
-        char error[CAPTURE_ERROR];
-        if (sources_has(me->sources, wanted[i]) || sources_open(me->sources, wanted[i], o->count, error) == SC_OK)
-            continue;
-        log_warn("dispatcher %u does not capture an interface: %.300s", me->number, error);
-        unmet = true;
-    }
+    for (size_t i = 0; i < o->count; i++)
+        unmet |= !open_one(me, wanted[i], o->count);
     return unmet;
+}
+
+static bool same_addresses(const struct orders *a, const struct orders *b)
+{
+    return a->local_count == b->local_count && memcmp(a->local, b->local, a->local_count * sizeof a->local[0]) == 0;
 }
 
 /* Follows an order, if there is a new one. */
@@ -80,12 +98,15 @@ static void look_for_orders(struct worker *me)
     struct workers *w = me->all;
     pthread_mutex_lock(&w->lock);
     unsigned order = w->order;
-    bool fresh = order != me->done;
+    bool fresh = order != me->done, send = fresh && (!me->addresses_sent || !same_addresses(&me->orders, &w->orders));
     if (fresh)
         me->orders = w->orders;
     pthread_mutex_unlock(&w->lock);
     if (!fresh)
         return;
+    if (send)
+        feed_addresses(me->feed, me->orders.local, me->orders.local_count);
+    me->addresses_sent = true;
     bool unmet = open_all(me);
     pthread_mutex_lock(&w->lock);
     me->done = order;

@@ -4,20 +4,15 @@
 #include "dispatcher/capture/sources.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <linux/if_packet.h>
-#include <linux/if_tun.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,7 +20,7 @@
 #include <cmocka.h>
 
 #include "dispatcher/capture/group.h"
-#include "tests/unit/skip.h"
+#include "tests/unit/dispatcher/capture/ownnet.h"
 
 #define TCP 6
 #define UDP 17
@@ -54,27 +49,11 @@ void feed_flush(struct feed *f, struct instant until)
 
 /* ---- the namespace ---- */
 
-static bool have_namespace;
-
-static bool command(const char *text)
-{
-    return system(text) == 0;
-}
-
-static bool write_to(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-    if (fd >= 0)
-        close(fd);
-    return done;
-}
-
 static void set_optmem(int bytes)
 {
     char text[32];
     (void)snprintf(text, sizeof text, "%d", bytes);
-    assert_true(write_to("/proc/sys/net/core/optmem_max", text));
+    assert_true(ownnet_write("/proc/sys/net/core/optmem_max", text));
 }
 
 /* Is there one of our own, i.e. would writing to it change nothing for others? */
@@ -82,33 +61,6 @@ static bool optmem_is_ours(void)
 {
     return access("/proc/sys/net/core/optmem_max", W_OK) == 0;
 }
-
-/* In a user namespace, so that a command has the right to make interfaces, too. */
-static bool become_root(unsigned user)
-{
-    char map[32];
-    (void)snprintf(map, sizeof map, "0 %u 1", user);
-    return write_to("/proc/self/uid_map", map);
-}
-
-static int enter_namespace(void **state)
-{
-    (void)state;
-    unsigned user = (unsigned)geteuid();
-    if (unshare(CLONE_NEWNET) != 0 && (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 || !become_root(user)))
-        return 0;
-    /* no router solicitations of the kernel's own: every packet is one of ours */
-    have_namespace =
-        command("for f in all default; do echo 1 > /proc/sys/net/ipv6/conf/$f/disable_ipv6; done 2>/dev/null;"
-                "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
-    return 0;
-}
-
-#define NEED_NAMESPACE()                                                                                               \
-    do {                                                                                                               \
-        if (!have_namespace)                                                                                           \
-            SKIP_BECAUSE("network namespaces cannot be made here");                                                    \
-    } while (0)
 
 /* ---- packets ---- */
 
@@ -301,7 +253,7 @@ static void test_flap_while_addresses_change(void **state)
     hosts(1, 1);
     open_interface("v0");
     assert_exact("10.9.1.1", "10.9.2.1");
-    assert_true(command("ip link set v0 down && ip link set v0 up"));
+    assert_true(ownnet_command("ip link set v0 down && ip link set v0 up"));
     hosts(2, 1); /* before anybody has read that it was down */
     for (int i = 0; i < 50; i++)
         (void)sources_read_all(rig.sources);
@@ -487,15 +439,11 @@ static void send_up(int tun, const char *to, uint8_t protocol, unsigned n)
 
 static void test_cooked_interface(void **state)
 {
-    struct ifreq name = {.ifr_name = "ppp7", .ifr_flags = IFF_TUN | IFF_NO_PI};
     (void)state;
     NEED_NAMESPACE();
-    int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    int tun = ownnet_tun("ppp7", ARPHRD_PPP);
     if (tun < 0)
         SKIP_BECAUSE("there is no /dev/net/tun");
-    assert_int_equal(ioctl(tun, TUNSETIFF, &name), 0);
-    assert_int_equal(ioctl(tun, TUNSETLINK, ARPHRD_PPP), 0);
-    assert_true(command("ip link set ppp7 up"));
     begin();
     hosts(1, 1);
     open_interface("ppp7");
@@ -529,5 +477,5 @@ int main(void)
         cmocka_unit_test(test_a_clock_set_back_in_a_group),
         cmocka_unit_test(test_a_hand_over_on_loopback),
     };
-    return cmocka_run_group_tests(tests, enter_namespace, NULL);
+    return cmocka_run_group_tests(tests, ownnet_enter, NULL);
 }
