@@ -24,6 +24,7 @@ enum {
     FLOW_EMPTY = 8,     /* its packets are published or counted as dropped: nothing is buffered */
     FLOW_DATA_LOW = 16, /* key.addr[0] has sent data */
     FLOW_DATA_HIGH = 32,
+    FLOW_DISK_FULL = 64, /* with DISCARD and an error of a file: it was for want of room */
 };
 
 enum flow_lane { LANE_ACTIVITY, LANE_AGE, LANE_WORK, LANE_COUNT };

@@ -69,6 +69,8 @@ static void give_up(struct publisher *p, uint32_t idx, enum cause cause, enum sa
     flows_count(fs, &ch, ARENA_COUNTER(drops) + cause, ch.image.packets);
     flows_count(fs, &ch, ARENA_COUNTER(missed_packets) + state, ch.image.packets);
     ch.image.saver = (uint8_t)state;
+    if (cause == CAUSE_DISK_FULL)
+        ch.image.flags |= FLOW_DISK_FULL;
     counter_add(&fs->c->saver_errors[state - SAVER_ERROR_FIRST], 1);
     flows_tell_lost(fs, &ch.image, cause);
     (void)flows_empty(fs, &ch);

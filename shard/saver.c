@@ -241,7 +241,7 @@ static enum cause discard_cause(const struct flow *f)
     case SAVER_WRITEPARTIAL_ERROR:
     case SAVER_STREAMING_ERROR:
     case SAVER_WRITEFINAL_ERROR:
-        return CAUSE_DISK_ERROR;
+        return f->flags & FLOW_DISK_FULL ? CAUSE_DISK_FULL : CAUSE_DISK_ERROR;
     default:
         return CAUSE_CAPTURE_LIMIT;
     }

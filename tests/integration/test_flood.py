@@ -39,9 +39,10 @@ class Flood(unittest.TestCase):
         self.work = family.workdir(self)
         self.events = eventserver.EventServer(self, self.work / "e.sock")
 
-    def start(self, *args):
+    def start(self, *args, datadir=None):
         self.args = ("-interface=veth0", f"-tcpinfo.eventsocket={self.events.path}", "-filter.raw=tcp", *BUFFERS, *args)
-        self.run_ = family.Family(self, *self.args, namespace=self.a.name, work=self.work).ready()
+        self.run_ = family.Family(self, *self.args, namespace=self.a.name, work=self.work,
+                                  datadir=datadir).ready()
         self.run_.until(lambda: self.events.accepted, "the hub connects")
         return self.run_
 
@@ -208,6 +209,45 @@ class Flood(unittest.TestCase):
         summary = run.summary()
         self.assertEqual(summary["kernel"]["dropped"], 0)
         self.assertEqual(set(summary["drops"]), {"ring_full", "no_uuid"})
+
+    def test_a_disk_that_stays_full(self):
+        """Until long after memory is full: what the disk refuses makes room, oldest first, counted as disk_full; memory
+        stays bounded, and once there is room the files of what is still in memory appear, and all later ones."""
+        disk = self.work / "disk"
+        disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=777", "none", str(disk)], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", str(disk)], check=False)
+        run = self.start("-maxheap=4MB", "-shards=2", "-mindiskfree=0", "-flowtimeout=200ms", "-captureduration=10m",
+                         "-uuidwaitduration=60s", "-syncinterval=50ms", "-gzip=none", datadir=disk / "data")
+        with open(disk / "ballast", "wb") as ballast:
+            st = os.statvfs(disk)
+            os.posix_fallocate(ballast.fileno(), 0, st.f_bavail * st.f_frsize)
+        shards = run.children()["shardcap-shard"]
+        with memory.Peak(lambda: max(memory.mapped(pid, "memfd:arena") for pid in shards)) as peak:
+            for rounds in range(1, 100):  # a flow that comes again after its end is another file
+                self.name(1000)
+                self.sent(self.send(8000, 20_000, 1000))
+                self.consumed(8000 * rounds)
+                run.until(lambda: run.metric("pcap_demuxer_savers_garbage_collected_total") + run.metric(
+                    "shardcap_flows_halfopen_evicted_total") >= run.metric("pcap_saver_starts_total"), "they have ended")
+                if run.metrics()['shardcap_dropped_packets_total{cause="disk_full",class="lost"}'] > 4000:
+                    break
+        if not family.SANITIZED:
+            self.assertLessEqual(peak.bytes, 2_000_000 + (1 << 20))
+        self.assertEqual(run.metric("shardcap_files_total"), 0)
+        (disk / "ballast").unlink()
+        run.until(lambda: run.metric("shardcap_packets_buffered") == 0, "what is in memory is written", 60)
+        before = run.metric("shardcap_files_total")
+        self.assertGreater(before, 500)
+        server = traffic.Server(self, self.a, on_accept=traffic.announce(self.events))
+        for _ in range(3):
+            traffic.fetch(self.b, "10.77.0.1", server.port, 3000)
+        run.until(lambda: run.metric("shardcap_files_total") == before + 3, "later ones are saved")
+        self.assertEqual(run.stop(), 0, run.log)
+        drops = run.summary()["drops"]
+        self.assertIn("disk_full", drops)
+        self.assertLessEqual(set(drops), {"disk_full", "budget", "no_uuid", "halfopen_evicted"})
+        self.assertGreater(drops["disk_full"], sum(drops.values()) / 2)
 
     def test_idle_memory_goes_back(self):
         """Above -maxidleram what a flood took is given back to the system: blocks, slots and what belongs to them."""
