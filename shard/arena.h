@@ -155,8 +155,9 @@ void arena_discard(void *map);
 bool arena_peek(const void *map, size_t map_bytes, struct arena_applied *applied_r);
 /* Likewise the positions in all rings, added up: it moves with every record. */
 bool arena_peek_sum(const void *map, size_t map_bytes, uint64_t *sum_r);
-/* Gives up what a formatted arena holds, but not its place in the ring, the clock and the addresses. */
-void arena_empty(void *map, size_t map_bytes);
+/* Gives up what a formatted arena holds, but not its place in the ring, the clock, the addresses, and what the redo
+ * record says of the counters. */
+void arena_empty(void *map, size_t map_bytes, struct shard_counters *c);
 
 void arena_close(struct arena *a); /* frees the private part; NULL is fine */
 

@@ -244,22 +244,31 @@ bool arena_peek_sum(const void *map, size_t map_bytes, uint64_t *sum_r)
     return true;
 }
 
+/* All that a valid redo record says, but for the flow. */
+static void redo_but_flow(struct arena_head *h, struct shard_counters *c)
+{
+    const struct arena_redo *r = &h->redo;
+    counter *counters = (counter *)(void *)c;
+    if (r->valid != 1 || !redo_checks(r, UINT32_MAX))
+        return;
+    for (unsigned i = 0; i < r->counter_count; i++)
+        counter_set(&counters[r->counters[i].index], r->counters[i].value);
+    h->state.clock_ns = r->next.clock_ns;
+    h->state.events_taken = r->next.events_taken;
+    h->state.ended = r->next.ended;
+    h->state.applied[r->next.dispatcher] = r->next.applied;
+}
+
 /* Cut short anywhere, what is left is an arena that can be emptied, or adopted: its place is stored first. */
-void arena_empty(void *map, size_t map_bytes)
+void arena_empty(void *map, size_t map_bytes, struct shard_counters *c)
 {
     struct arena_head *h = map;
-    struct arena_applied applied;
-    if (!arena_peek(map, map_bytes, &applied))
+    if (!formatted(map, map_bytes))
         return;
     struct arena_geometry g = arena_geometry(h->budget);
     if (g.bytes > map_bytes)
         return;
-    if (memcmp(&applied, &h->state.applied[0], sizeof(applied)) != 0) { /* from the redo record, with all it says */
-        h->state.clock_ns = h->redo.next.clock_ns;
-        h->state.events_taken = h->redo.next.events_taken;
-        h->state.ended = h->redo.next.ended;
-        h->state.applied[0] = applied;
-    }
+    redo_but_flow(h, c);
     atomic_signal_fence(memory_order_seq_cst);
     h->redo.valid = 0;
     struct flow *flows = (struct flow *)(void *)((uint8_t *)map + g.flows_off);

@@ -195,7 +195,8 @@ static void on_record(struct consumer *c, const struct taken *t)
         intake_advance(c->intake, clock);
         on_end(c, t, clock);
         return;
-    default:
+    default: /* what did not check held no packet */
+        commit_position(c, t, clock);
         return;
     }
 }
@@ -219,8 +220,9 @@ static void scan(struct consumer *c)
             .position = ring->pos, .packets = ring->packets, .ring_generation = ring->shared->generation};
         if (err == SC_OK)
             t->lost = 0;
-        if (err == SC_OK || (err == SC_EFORMAT && t->lost > 0))
-            c->batch_count++;
+        else
+            t->rec.kind = 0;
+        c->batch_count += err == SC_OK || err == SC_EFORMAT;
     }
 }
 

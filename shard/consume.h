@@ -19,7 +19,7 @@ struct taken {
     const uint8_t *payload;
     struct arena_applied applied; /* behind it */
     uint64_t at;                  /* ring position where it was looked for, and in its low bits which ring */
-    uint64_t lost;                /* > 0: no record, but so many packets that did not check */
+    uint64_t lost;                /* > 0, or rec.kind == 0: no record, but so many packets that did not check */
     uint32_t guess;               /* for prefetching only: the slot of its flow, most likely */
 };
 

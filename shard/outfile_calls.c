@@ -11,7 +11,7 @@
 #include "shard/outfile_map.h"
 
 #define IOV_SLICE 256
-#define SUFFIX_MAX 1000000u
+#define SUFFIX_MAX 1000000000u /* what OUTFILE_PATH has room for */
 
 static int failed(struct outfile_result *out, enum outfile_step step)
 {
@@ -199,34 +199,53 @@ static int move(struct outfile_calls *c, const char *part, const char *name)
     return errno == ENOENT ? s->renameat2(s->ctx, c->staging, part, c->day_fd, name, 0) : -1;
 }
 
-static int move_to_free_name(struct outfile_calls *c, uint32_t yyyymmdd, const struct uuid *uuid, bool gzip,
-                             const char *part, struct outfile_result *out)
+static const char *name_of(char path[OUTFILE_PATH], bool gzip, const struct uuid *uuid, uint32_t suffix)
+{
+    return strrchr(path_of(path, gzip, 0, uuid, suffix), '/') + 1;
+}
+
+/* A free suffix behind `taken`, which is taken: the first, as long as none of those between has been removed. In steps
+ * that grow, for a connection that pauses again and again may have thousands of files. */
+static uint32_t free_suffix(struct outfile_calls *c, const struct uuid *uuid, bool gzip, uint32_t taken)
+{
+    const struct sysops *s = c->sys;
+    char path[OUTFILE_PATH];
+    struct stat st;
+    uint32_t step = 1, free = SUFFIX_MAX;
+    while (free - taken > 1) {
+        uint32_t n = free < SUFFIX_MAX ? taken + (free - taken) / 2 : taken + step;
+        if (n >= SUFFIX_MAX)
+            break;
+        if (s->fstatat(s->ctx, c->day_fd, name_of(path, gzip, uuid, n), &st, AT_SYMLINK_NOFOLLOW) == 0)
+            taken = n;
+        else
+            free = n;
+        step *= 2;
+    }
+    return free;
+}
+
+static int move_to_free_name(struct outfile_calls *c, const struct uuid *uuid, bool gzip, const char *part,
+                             struct outfile_result *out)
 {
     char path[OUTFILE_PATH];
-    for (uint32_t n = 0; n < SUFFIX_MAX; n++) {
-        const char *name = strrchr(path_of(path, gzip, yyyymmdd, uuid, n), '/') + 1;
-        if (move(c, part, name) == 0) {
+    for (uint32_t n = 0; n < SUFFIX_MAX; n = free_suffix(c, uuid, gzip, n)) {
+        if (move(c, part, name_of(path, gzip, uuid, n)) == 0) {
             out->suffix = n;
             return 0;
         }
         if (errno != EEXIST)
             return -1;
     }
+    errno = EEXIST;
     return -1;
 }
 
 /* Under which suffix a predecessor published it. Nobody else publishes files of this UUID, so it is the last one,
  * unless two flows with one UUID were renamed at the moment of death: then both are told apart by nobody. */
-static uint32_t last_suffix(struct outfile_calls *c, uint32_t yyyymmdd, const struct uuid *uuid, bool gzip)
+static uint32_t last_suffix(struct outfile_calls *c, const struct uuid *uuid, bool gzip)
 {
-    const struct sysops *s = c->sys;
-    char path[OUTFILE_PATH];
-    struct stat st;
-    uint32_t n = 0;
-    while (n < SUFFIX_MAX && s->fstatat(s->ctx, c->day_fd, strrchr(path_of(path, gzip, yyyymmdd, uuid, n + 1), '/') + 1,
-                                        &st, AT_SYMLINK_NOFOLLOW) == 0)
-        n++;
-    return n;
+    return free_suffix(c, uuid, gzip, 0) - 1;
 }
 
 bool outfile_publish_as(struct outfile_calls *c, uint32_t yyyymmdd, const struct uuid *uuid, bool gzip,
@@ -239,7 +258,7 @@ bool outfile_publish_as(struct outfile_calls *c, uint32_t yyyymmdd, const struct
             failed(out, STEP_MKDIR);
             return false;
         }
-        if (move_to_free_name(c, yyyymmdd, uuid, gzip, name, out) == 0)
+        if (move_to_free_name(c, uuid, gzip, name, out) == 0)
             return true;
         int err = errno;
         if (err == ENOENT && s->fstatat(s->ctx, c->staging, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
@@ -249,7 +268,7 @@ bool outfile_publish_as(struct outfile_calls *c, uint32_t yyyymmdd, const struct
                 return false;
             }
             out->was_published = true;
-            out->suffix = last_suffix(c, yyyymmdd, uuid, gzip);
+            out->suffix = last_suffix(c, uuid, gzip);
             return false;
         }
         close_day(c); /* the directory may have been removed */

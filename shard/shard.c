@@ -190,7 +190,7 @@ static void judge(struct shard *s)
     if (s->verdict != FAULT_EMPTY)
         return;
     log_warn("three deaths without progress: the arena is given up");
-    arena_empty(s->d.arena_map, s->d.arena_bytes);
+    arena_empty(s->d.arena_map, s->d.arena_bytes, s->c);
     fault_emptied(f);
 }
 

@@ -460,6 +460,35 @@ static void test_valid_redo_is_applied_again(void **state)
     arena_close(a);
 }
 
+/* Likewise where the arena is given up: position and counters stay together, whatever ring the record came from. */
+static void test_valid_redo_of_an_arena_given_up(void **state)
+{
+    struct fixture *fx = *state;
+    for (unsigned dispatcher = 0; dispatcher < 2; dispatcher++) {
+        memset(fx->map, 0, sizeof(struct arena_head));
+        memset(&fx->counters, 0, sizeof(fx->counters));
+        struct arena *a = open_arena(fx, false);
+        struct arena_change c = {.flow = new_flow(a, 300, 1), .counter_count = 1};
+        c.image = *arena_flow(a, c.flow);
+        c.counters[0] = (struct arena_counter){ARENA_COUNTER(consumed), 7};
+        arena_set_applied(a, dispatcher, (struct arena_applied){.position = 640, .packets = 7}, 99);
+        struct arena_state before = a->head->state;
+        arena_commit(a, &c);
+        /* undo what came after `valid` */
+        a->head->state = before;
+        counter_set(&fx->counters.consumed, 6);
+        arena_close(a);
+        arena_empty(fx->map, fx->bytes, &fx->counters);
+        assert_int_equal(counter_get(&fx->counters.consumed), 7);
+        a = open_arena(fx, true);
+        assert_int_equal(arena_state(a)->applied[dispatcher].position, 640);
+        assert_int_equal(arena_state(a)->clock_ns, 99);
+        assert_int_equal(arena_budget_used(a), 0);
+        assert_int_equal(counter_get(&fx->counters.consumed), 7);
+        arena_close(a);
+    }
+}
+
 /* Blocks taken for a change that was never committed come back. */
 static void test_stray_blocks_are_found(void **state)
 {
@@ -578,6 +607,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_at_random, setup, teardown),
         cmocka_unit_test_setup_teardown(test_counters_and_positions_survive, setup, teardown),
         cmocka_unit_test_setup_teardown(test_valid_redo_is_applied_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_valid_redo_of_an_arena_given_up, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stray_blocks_are_found, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_slot_is_dropped_and_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_idle_pages_are_given_back, setup, teardown),

@@ -142,6 +142,56 @@ static void without_noreplace(void **state)
     rig_free(r);
 }
 
+static unsigned names_tried;
+
+static int counting_renameat2(void *ctx, int d1, const char *p1, int d2, const char *p2, unsigned flags)
+{
+    names_tried++;
+    return rig_renameat2(ctx, d1, p1, d2, p2, flags);
+}
+
+static int counting_fstatat(void *ctx, int dir, const char *path, struct stat *st, int flags)
+{
+    names_tried++;
+    return rig_fstatat(ctx, dir, path, st, flags);
+}
+
+/* A connection that pauses again and again: its thousandth file costs little more than its second. */
+static void many_files_of_one_name(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new();
+    r->sys.renameat2 = counting_renameat2;
+    r->sys.fstatat = counting_fstatat;
+    struct outfile *o = open_out(r, false);
+    for (uint32_t i = 0; i < 1000; i++) {
+        struct outfile_job j = write_job(1, "x "), p = job_of(OUTFILE_PUBLISH, 1);
+        assert_int_equal(outfile_submit(o, &j), SC_OK);
+        assert_int_equal(result_of(o).error, 0);
+        names_tried = 0;
+        assert_int_equal(outfile_submit(o, &p), SC_OK);
+        struct outfile_result res = result_of(o);
+        assert_int_equal(res.error, 0);
+        assert_int_equal(res.suffix, i);
+        assert_true(names_tried <= 25);
+    }
+    struct outfile_job gone = job_of(OUTFILE_PUBLISH, 1);
+    assert_int_equal(outfile_submit(o, &gone), SC_OK);
+    struct outfile_result res = result_of(o);
+    assert_true(res.was_published);
+    assert_int_equal(res.suffix, 999);
+    assert_int_equal(unlinkat(r->datadir, "2024/02/29/u1.700.pcap.gz", 0), 0); /* an uploader's gap may be filled */
+    struct outfile_job j = write_job(1, "x "), p = job_of(OUTFILE_PUBLISH, 1);
+    assert_int_equal(outfile_submit(o, &j), SC_OK);
+    assert_int_equal(result_of(o).error, 0);
+    assert_int_equal(outfile_submit(o, &p), SC_OK);
+    res = result_of(o);
+    assert_int_equal(res.error, 0);
+    assert_true(res.suffix == 700 || res.suffix == 1000);
+    outfile_free(o);
+    rig_free(r);
+}
+
 static void a_vanished_day_is_made_again(void **state)
 {
     (void)state;
@@ -222,9 +272,13 @@ static void removed_directories(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(threaded_life),     cmocka_unit_test(leftovers_are_cut),
-        cmocka_unit_test(without_noreplace), cmocka_unit_test(a_vanished_day_is_made_again),
-        cmocka_unit_test(published_before),  cmocka_unit_test(removed_directories),
+        cmocka_unit_test(threaded_life),
+        cmocka_unit_test(leftovers_are_cut),
+        cmocka_unit_test(without_noreplace),
+        cmocka_unit_test(many_files_of_one_name),
+        cmocka_unit_test(a_vanished_day_is_made_again),
+        cmocka_unit_test(published_before),
+        cmocka_unit_test(removed_directories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -483,6 +483,30 @@ static void bad_records(void **state)
     rig_free(r);
 }
 
+/* Its room in the ring is given back although there was no packet in it, and a successor does not look at it again. */
+static void a_bad_record_without_a_packet(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new();
+    rig_start(r);
+    struct ring_record *rec = ring_reserve(&r->producer, 0);
+    rec->kind = RING_TICK;
+    rec->zero[0] = 1;
+    rig_commit(r, 0);
+    rig_run(r);
+    assert_int_equal(atomic_load(&r->page->ring.cons), r->producer.prod);
+    rec->zero[0] = 0;
+    rec->kind = RING_END;
+    rig_crash(r);
+    rig_start(r);
+    assert_int_equal(rig_run(r), SHARD_IDLE);
+    rig_send(r, &(struct rig_packet){.flow = 1, .at = 0});
+    rig_end(r, 1);
+    assert_int_equal(rig_sum_drops(r), 0);
+    rig_check_balance(r);
+    rig_free(r);
+}
+
 static void no_room(void **state)
 {
     (void)state;
@@ -754,6 +778,7 @@ int main(void)
         cmocka_unit_test(odd_times),
         cmocka_unit_test(maxflows),
         cmocka_unit_test(bad_records),
+        cmocka_unit_test(a_bad_record_without_a_packet),
         cmocka_unit_test(no_room),
         cmocka_unit_test(half_open_flows_give_way),
         cmocka_unit_test(pressure_seals_early),
