@@ -406,15 +406,18 @@ void sources_hosts(struct sources *s, const struct ipaddr *hosts, size_t count)
 
 /* ---- opening and closing ---- */
 
-/* The share of a new interface: an equal one, out of what the open ones have left. */
+/* The share of a new interface. Of those with a name each has its part, though it may come later. Else a quarter of all
+ * is kept back for those that come later: as equal a part as there is, or half of what is left. */
 static uint64_t share(const struct sources *s, size_t expected)
 {
-    uint64_t total = s->s.config->capturebuffer / config_dispatchers(s->s.config), used = 0;
+    const struct config *c = s->s.config;
+    uint64_t total = c->capturebuffer / config_dispatchers(c), used = 0;
     for (size_t i = 0; i < s->count; i++)
         used += s->open[i]->buffer;
-    uint64_t want = total / (expected ? expected : 1), left = used < total ? total - used : 0;
+    uint64_t left = used < total ? total - used : 0;
+    uint64_t want = c->interface_count > 0 ? total / c->interface_count : total / 4 * 3 / (expected ? expected : 1);
     if (want > left)
-        want = left;
+        want = left / 2;
     return want < BUFFER_MIN ? BUFFER_MIN : want;
 }
 

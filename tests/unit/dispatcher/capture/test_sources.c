@@ -298,6 +298,62 @@ static void test_no_packet_is_lost_by_a_change(void **state)
     end();
 }
 
+/* ---- kernel buffers ---- */
+
+/* MB that all open interfaces have. */
+static unsigned buffers_mb(void)
+{
+    unsigned long long from, to;
+    uint64_t sum = 0;
+    char line[512];
+    FILE *f = fopen("/proc/self/maps", "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f))
+        if (strstr(line, "socket:") && sscanf(line, "%llx-%llx", &from, &to) == 2)
+            sum += to - from;
+    (void)fclose(f);
+    return (unsigned)((sum + 500000) / 1000000);
+}
+
+static void assert_buffer(const char *name, size_t expected, unsigned mb)
+{
+    char error[CAPTURE_ERROR] = "";
+    struct link l = {.index = (int)if_nametoindex(name), .up = true};
+    unsigned before = buffers_mb();
+    (void)snprintf(l.name, sizeof l.name, "%s", name);
+    if (sources_open(rig.sources, &l, expected, error) != SC_OK)
+        fail_msg("%s: %s", name, error);
+    assert_in_range(buffers_mb() - before, mb - 1, mb + 1); /* whole blocks */
+}
+
+static void test_buffers_of_named_interfaces(void **state)
+{
+    (void)state;
+    NEED_NAMESPACE();
+    begin();
+    rig.config.interface_count = 3;
+    assert_buffer("v0", 1, 21); /* the others are down */
+    assert_buffer("v1", 2, 21);
+    assert_buffer("lo", 3, 21);
+    end();
+}
+
+static void test_buffers_of_all_that_are_up(void **state)
+{
+    (void)state;
+    NEED_NAMESPACE();
+    begin();
+    assert_buffer("v0", 1, 48);
+    assert_buffer("v1", 2, 8);
+    assert_buffer("lo", 3, 4);
+    end();
+    begin();
+    assert_buffer("v0", 2, 24);
+    assert_buffer("v1", 2, 24);
+    assert_buffer("lo", 3, 16);
+    end();
+}
+
 /* ---- groups ---- */
 
 static int64_t ahead; /* of the wall clock, before somebody sets it back */
@@ -476,6 +532,8 @@ int main(void)
         cmocka_unit_test(test_a_packet_at_the_moment_of_joining),
         cmocka_unit_test(test_a_clock_set_back_in_a_group),
         cmocka_unit_test(test_a_hand_over_on_loopback),
+        cmocka_unit_test(test_buffers_of_named_interfaces),
+        cmocka_unit_test(test_buffers_of_all_that_are_up),
     };
     return cmocka_run_group_tests(tests, ownnet_enter, NULL);
 }
