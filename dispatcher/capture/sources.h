@@ -47,7 +47,8 @@ bool sources_has(const struct sources *s, const struct link *l);
 void sources_hosts(struct sources *s, const struct ipaddr *hosts, size_t count);
 
 /* Opens an interface with the filter of sources_hosts; `expected` = how many there are likely to be, for the share of
- * -capturebuffer (where -interface names none). Errors of capture_open_interface, and SC_EINVAL: -filter does not compile; SC_ENOMEM: too many. */
+ * -capturebuffer where -interface names none. Errors of capture_open_interface, and SC_EINVAL: -filter does not
+ * compile; SC_ENOMEM: too many. */
 int sources_open(struct sources *s, const struct link *l, size_t expected, char error[CAPTURE_ERROR]) SC_MUST_CHECK;
 
 /* Closes every source that is not among these; what it still holds is fed first. Returns how many. */
