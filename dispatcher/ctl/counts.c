@@ -22,6 +22,7 @@ struct field {
         (o), (n), offsetof(struct counts, f), (opt)                                                                    \
     }
 static const struct field fields[] = {
+    FIELD(NULL, "dispatchers", dispatchers, true),
     FIELD("packets", "delivered", delivered, false),
     FIELD("packets", "saved", saved, false),
     FIELD("packets", "buffered", buffered, true),

@@ -10,6 +10,7 @@
 #include "shared/err.h"
 
 struct counts {
+    uint64_t dispatchers; /* threads that capture, or 0: it is told at rest */
     uint64_t delivered, saved, buffered, in_ring, lost, limits;
     uint64_t drops;                            /* sum over the causes: lost + limits */
     uint64_t files, bytes;                     /* published */

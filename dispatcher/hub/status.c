@@ -146,10 +146,10 @@ void status_json(const struct pages *pages, struct text *out)
     totals_read(&t, pages->dispatcher, pages->shard, pages->config->shards);
     text_printf(out,
                 "{\"version\":\"%s\",\"commit\":\"%s\",\"ready\":%s,\"draining\":%s,\"restarting\":%" PRIu64
-                ",\"started\":%.3f,\n",
+                ",\"started\":%.3f,\"dispatchers\":%u,\n",
                 version_text(), version_commit(), get(&s->ready) ? "true" : "false",
                 get(&s->draining) ? "true" : "false", get(&s->restarting),
-                (double)pages->config->started_ns / (double)NS_PER_SEC);
+                (double)pages->config->started_ns / (double)NS_PER_SEC, config_dispatchers(pages->config));
     if (pages->config->kernel_prefix.text[0]) /* its rule leaves nothing to escape */
         text_printf(out, "\"uuid_prefix\":\"%s\",\n", pages->config->kernel_prefix.text);
     processes(pages, out);

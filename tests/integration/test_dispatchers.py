@@ -58,6 +58,7 @@ class Two(unittest.TestCase):
         self.run_.until(lambda: self.run_.metric("shardcap_packets_delivered_total") >= len(dumped), "all is delivered")
         captured = self.captured()
         self.assertEqual(len(captured), 2)
+        self.assertEqual(self.run_.status()["dispatchers"], 2)
         self.assertTrue(all(n > 0 for n in captured), captured)
         self.assertEqual(sum(captured), len(dumped))
         self.assertEqual(self.finish(40)["drops"], {})

@@ -301,6 +301,11 @@ static void test_under_way(void **state)
     assert_true(agree(&a, &b, &v, ""));
     b.in_ring++;
     assert_false(agree(&a, &b, &v, "counters are farther apart"));
+    b.dispatchers = 2; /* each of them */
+    b.in_ring += 63;
+    assert_true(agree(&a, &b, &v, ""));
+    b.in_ring++;
+    assert_false(agree(&a, &b, &v, "counters are farther apart"));
     b.in_ring = 0;
     b.saved = 80;
     b.buffered = 0;
@@ -314,7 +319,7 @@ static void test_counts(void **state)
     static const char good[] =
         "{\"packets\":{\"delivered\":5120,\"saved\":5000,\"lost\":70},\"drops\":{\"ring_full\":70,"
         "\"not_tcp\":50},\"files\":9,\"bytes\":123456,\"salvaged\":{\"files\":2,\"packets\":30},"
-        "\"removed\":4,\"started\":1700000000.500,\"ended\":1700000013.000}";
+        "\"removed\":4,\"dispatchers\":3,\"started\":1700000000.500,\"ended\":1700000013.000}";
     struct counts c;
     char error[COUNTS_ERROR];
     (void)state;
@@ -326,6 +331,7 @@ static void test_counts(void **state)
     assert_int_equal(c.buffered, 0);
     assert_int_equal(c.salvaged_packets, 30);
     assert_int_equal(c.removed_files, 4);
+    assert_int_equal(c.dispatchers, 3);
     assert_true(c.started > 1700000000.4 && c.ended > 1700000012.9);
     for (size_t cut = 0; cut < strlen(good); cut++)
         assert_int_equal(counts_parse(good, cut, &c, error), SC_EFORMAT);
