@@ -160,15 +160,10 @@ static void on_tick(void *ctx)
 
 /* ---- life ---- */
 
-/* Bytes of an arena that a successor looks through in a second, on a machine four times slower and busier than ours. */
-#define ADOPTED_PER_SECOND (UINT64_C(48) << 20)
-
 static void init_child(struct family *f, struct child *c, enum child_kind kind, unsigned index)
 {
     *c = (struct child){.family = f, .kind = kind, .index = index, .sock = -1, .pidfd = -1};
     slot_init(&c->slot, kind == CHILD_HUB ? NS_PER_SEC : 30 * NS_PER_SEC);
-    if (kind == CHILD_SHARD)
-        c->slot.start_more_ns = (int64_t)(f->config->maxheap / f->config->shards / ADOPTED_PER_SECOND) * NS_PER_SEC;
 }
 
 static bool listen_to_signals(struct family *f)

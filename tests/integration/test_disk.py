@@ -236,7 +236,7 @@ class FullDisk(Live):
         run = self.start("-mindiskfree=0", "-shards=1", "-syncinterval=3s")
         for _ in range(5):
             self.fetch()
-        run.until(lambda: len([p for p in run.leftovers() if p.endswith(".done")]) == 5, "files wait for their sync")
+        run.until(lambda: len(run.leftovers()) == 5, "files wait for their sync")
         shutil.rmtree(run.datadir.with_name("data.staging"))
         run.until(lambda: run.metric("shardcap_files_total") == 5, "all files appear")
         self.assertEqual(run.stop(), 0, run.log)

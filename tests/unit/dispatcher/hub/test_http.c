@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "dispatcher/hub/http.h"
+#include "tests/unit/skip.h"
 
 #define TURNS_MAX 2000
 
@@ -303,6 +304,7 @@ static void leave_no_fds(struct rlimit *was)
 /* Without descriptors a connection that stalls is cut for the next one; with none to cut, that waits for one. */
 static void no_descriptors(void **state)
 {
+    SKIP_WHERE_LIMITS_OF_FDS_ARE_EMULATED();
     (void)state;
     static const char request[] = "GET /ok HTTP/1.1\r\n\r\n";
     struct rlimit was;

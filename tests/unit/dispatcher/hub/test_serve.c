@@ -19,6 +19,7 @@
 
 #include "dispatcher/hub/serve.h"
 #include "shared/log.h"
+#include "tests/unit/skip.h"
 
 #define TURNS_MAX 20000
 
@@ -224,6 +225,7 @@ static void no_more_than_its_places(void **state)
 /* A loop that found the listener readable turn by turn would be through at once. */
 static void without_descriptors_it_waits(void **state)
 {
+    SKIP_WHERE_LIMITS_OF_FDS_ARE_EMULATED();
     (void)state;
     struct rlimit was;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), lowest = dup(STDIN_FILENO);
