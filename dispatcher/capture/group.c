@@ -23,7 +23,10 @@
 static bool name_member(struct capture *c, uint32_t member)
 {
     struct sock_filter one = {.code = BPF_RET | BPF_K, .k = member};
-    struct sock_fprog program = {.len = 1, .filter = &one};
+    struct sock_fprog program;
+    memset(&program, 0, sizeof program); /* its gap, too, which the kernel copies */
+    program.len = 1;
+    program.filter = &one;
     return setsockopt(capture_fd(c), SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof program) == 0;
 }
 

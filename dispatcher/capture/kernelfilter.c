@@ -53,8 +53,10 @@ int kernelfilter_make(struct kernelfilter *out, const struct sock_filter *insn, 
 
 int kernelfilter_attach(int fd, const struct kernelfilter *f)
 {
-    struct sock_filter *insn = (struct sock_filter *)(uintptr_t)f->insn; /* which is only read */
-    struct sock_fprog program = {.len = f->len, .filter = insn};
+    struct sock_fprog program;
+    memset(&program, 0, sizeof program); /* its gap, too, which the kernel copies */
+    program.len = f->len;
+    program.filter = (struct sock_filter *)(uintptr_t)f->insn; /* which is only read */
     if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0)
         return SC_OK;
     return errno == ENOMEM || errno == EINVAL ? SC_ETOOLONG : SC_ESYS;
