@@ -32,7 +32,7 @@ static void name_opened(struct consumer *c, uint32_t idx, uint64_t hash, struct 
 {
     struct savers *s = c->savers;
     bool named = intake_opened(c->intake, idx, hash, clock);
-    named |= saver_name_again(s, idx, hash, clock);
+    saver_opened(s, idx, hash);
     if (!named && s->config->uuid_sources == UUID_SOURCE_HASH)
         (void)saver_name_by_hash(s, idx);
 }

@@ -113,10 +113,11 @@ bool saver_name(struct savers *s, uint32_t idx, const struct uuid *uuid, uint32_
 /* Names an unnamed flow that has its packets by the hash source. False if there was no room. */
 bool saver_name_by_hash(struct savers *s, uint32_t idx);
 
-/* Names idx, just opened, like the flow of its key that went quiet until GC ended it, if it goes on with that one (it
- * does not begin with a SYN, nor has the wire shown the end before). True if it is named now. Names by hash are not
- * kept, for they belong to a first packet; and those of a process that died are not known (the kernel can be asked). */
-bool saver_name_again(struct savers *s, uint32_t idx, uint64_t hash, struct instant now);
+/* idx was opened. Where a flow of its key went quiet until GC ended it, idx goes on with that one if it does not begin
+ * with a SYN, nor has the wire shown the end before: once it has waited for a name in vain, it gets that one's. Such
+ * names are kept for two hours; those by hash are not, for they belong to a first packet; and those of a process that
+ * died are not known (the kernel can be asked). */
+void saver_opened(struct savers *s, uint32_t idx, uint64_t hash);
 
 /* For the record: flow idx got its name at `now`. */
 void savers_note_name(struct savers *s, uint32_t idx, enum name_source source, struct instant now);

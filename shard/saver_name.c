@@ -5,6 +5,10 @@
 #include "shard/saver_parts.h"
 #include "shared/log.h"
 
+/* A connection that is alive shows a keep-alive every two hours (RFC 1122, 4.2.3.6), and those that do not are cut by
+ * translators after little more (RFC 5382, REQ-5): what comes later on the same ports is taken for another. */
+#define SAVER_QUIET_NS (INT64_C(124) * 60 * NS_PER_SEC)
+
 /* ---- the hash source: unkeyed, over what the file shows, so that it gives no masked bit away ---- */
 
 static uint8_t *put_be16(uint8_t *p, uint16_t v)
@@ -50,6 +54,20 @@ void savers_note_name(struct savers *s, uint32_t idx, enum name_source source, s
     sli_add(&s->c->uuid_delay[source], now.ns - arena_flow(s->flows->arena, idx)->first_clock);
 }
 
+/* What is remembered of quiet flows of the key is of no more use. */
+static void forget_quiet(struct savers *s, const struct flowkey *key, uint64_t hash)
+{
+    struct claim kept;
+    while (pending_count(s->quiet) > 0 && pending_take(s->quiet, key, hash, (struct instant){INT64_MIN}, false, &kept))
+        ;
+}
+
+static void forget_quiet_of(struct savers *s, const struct flow *f)
+{
+    if (pending_count(s->quiet) > 0)
+        forget_quiet(s, &f->key, flowkey_hash(&f->key, &s->config->hash_key));
+}
+
 /* evict: other flows without a name may go for it. */
 static bool set_name(struct savers *s, uint32_t idx, const struct flow_name *name, struct instant now, bool evict)
 {
@@ -64,8 +82,11 @@ static bool set_name(struct savers *s, uint32_t idx, const struct flow_name *nam
         ch.image.saver = SAVER_UUIDFOUND;
     flows_take(fs, LANE_WORK, idx);
     flows_commit(fs, &ch);
+    forget_quiet_of(s, &ch.image);
     saver_touch(s, idx, now);
-    if (!(ch.image.flags & FLOW_GONE))
+    if (ch.image.flags & FLOW_GONE) /* named after GC has ended it */
+        saver_keep_name(s, idx);
+    else
         saver_count_flow(s, idx, (struct instant){arena_flow(fs->arena, idx)->last_clock});
     if (ch.image.stage == FLOW_CLOSED)
         publish_closed(s->publisher, idx);
@@ -106,30 +127,41 @@ void saver_keep_name(struct savers *s, uint32_t idx)
                          .hash = flowkey_hash(&f->key, &s->config->hash_key),
                          .uuid = name->uuid,
                          .yyyymmdd = name->yyyymmdd,
-                         .until = {INT64_MAX}};
+                         .until = {f->last_clock + SAVER_QUIET_NS}};
     if (!name->hashed)
         (void)pending_put(s->quiet, &kept); /* the oldest makes room */
 }
 
-bool saver_name_again(struct savers *s, uint32_t idx, uint64_t hash, struct instant now)
+void saver_opened(struct savers *s, uint32_t idx, uint64_t hash)
 {
     const struct flow *f = arena_flow(s->flows->arena, idx);
+    if (f->wire & (FLOW_WIRE_SYN | FLOW_WIRE_SYNACK))
+        forget_quiet(s, &f->key, hash);
+}
+
+/* Nobody has told a name in time: so it is, most likely, the connection that was quiet before. */
+static bool name_again(struct savers *s, uint32_t idx)
+{
+    const struct flow *f = arena_flow(s->flows->arena, idx);
+    struct instant first = {f->first_clock};
     struct claim kept;
     bool again = false;
-    while (pending_count(s->quiet) > 0 && pending_take(s->quiet, &f->key, hash, now, false, &kept))
+    if (pending_count(s->quiet) == 0 || f->wire & (FLOW_WIRE_SYN | FLOW_WIRE_SYNACK))
+        return false;
+    uint64_t hash = flowkey_hash(&f->key, &s->config->hash_key);
+    while (pending_take(s->quiet, &f->key, hash, first, false, &kept))
         again = true; /* the last one is the newest */
-    if (!again || f->name != ARENA_NONE || f->wire & (FLOW_WIRE_SYN | FLOW_WIRE_SYNACK))
+    struct flow_name name = {.uuid = kept.uuid, .yyyymmdd = kept.yyyymmdd};
+    if (!again || !set_name(s, idx, &name, (struct instant){f->last_clock}, false))
         return false;
-    if (!saver_name(s, idx, &kept.uuid, kept.yyyymmdd, true, now))
-        return false;
-    savers_note_name(s, idx, NAME_BY_EVENT, now);
+    savers_note_name(s, idx, NAME_BY_EVENT, (struct instant){arena_state(s->flows->arena)->clock_ns});
     return true;
 }
 
 bool saver_wait_over(struct savers *s, uint32_t idx, enum saver_state state)
 {
     const struct flow *f = arena_flow(s->flows->arena, idx);
-    if (may_be_named_by_hash(s, f) && saver_name_by_hash(s, idx))
+    if (name_again(s, idx) || (may_be_named_by_hash(s, f) && saver_name_by_hash(s, idx)))
         return true;
     counter_add(&s->c->nameless, f->wire & FLOW_WIRE_HANDSHAKE ? 1 : 0);
     struct arena_change ch = flows_change(s->flows, idx);

@@ -346,6 +346,51 @@ static void a_uuid_told_again_for_a_flow_that_comes_back(void **state)
 }
 
 /* Hostile input 37. */
+/* The name of a flow that went quiet is for what goes on within two hours, and only if nobody tells another. */
+static void names_of_quiet_flows_end(void **state)
+{
+    (void)state;
+    const struct {
+        int64_t pause;
+        const char *told, *file;
+    } cases[] = {
+        {110 * 60 * SEC, NULL, RIG_DAY "/alice.1.pcap.gz"},
+        {110 * 60 * SEC, "bob", "2023/11/15/bob.pcap.gz"},
+        {130 * 60 * SEC, NULL, NULL},
+        {30 * 86400 * SEC, "bob", "2023/12/14/bob.pcap.gz"},
+    };
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct rig *r = rig_new();
+        r->config.savefile_count = 0;
+        r->config.uuid_sources = UUID_SOURCE_EVENTSOCKET;
+        r->mono = RIG_T0;
+        rig_start(r);
+        rig_send(r, &(struct rig_packet){.flow = 1, .flags = TCP_ACK});
+        rig_run(r);
+        rig_event(r, 1, "alice", 20231114);
+        int64_t at = 0;
+        for (unsigned k = 0; k < 3; k++) {
+            at = k < 2 ? 60 * SEC * (k + 1) : cases[i].pause;
+            r->mono = RIG_T0 + at;
+            rig_mark(r, RING_TICK, at);
+            rig_run(r);
+        }
+        assert_true(rig_exists(r, "data/" RIG_DAY "/alice.pcap.gz"));
+        rig_send(r, &(struct rig_packet){.flow = 1, .at = at, .flags = TCP_ACK, .seq = 99});
+        rig_run(r);
+        if (cases[i].told)
+            rig_event(r, 1, cases[i].told, i == 1 ? 20231115 : 20231214);
+        rig_mark(r, RING_TICK, at + 10 * SEC);
+        rig_run(r);
+        rig_end(r, at + 10 * SEC);
+        assert_int_equal(rig_count_files(r, "data"), cases[i].file ? 2 : 1);
+        assert_string_equal(r->saved_path, cases[i].file ? cases[i].file : RIG_DAY "/alice.pcap.gz");
+        assert_int_equal(drops(r, CAUSE_NO_UUID), cases[i].file ? 0 : 1);
+        rig_check_balance(r);
+        rig_free(r);
+    }
+}
+
 static void same_uuid_gets_suffixes(void **state)
 {
     (void)state;
@@ -771,6 +816,7 @@ int main(void)
         cmocka_unit_test(dates_of_events),
         cmocka_unit_test(file_events_take_effect_by_packet_time),
         cmocka_unit_test(a_uuid_told_again_for_a_flow_that_comes_back),
+        cmocka_unit_test(names_of_quiet_flows_end),
         cmocka_unit_test(same_uuid_gets_suffixes),
         cmocka_unit_test(hash_names_hide_masked_bits),
         cmocka_unit_test(addresses_are_exempt),
