@@ -99,11 +99,12 @@ static int replace(const char *path, const char *text, const struct config *conf
 }
 
 /* Is it there but no file, as a pipe? Or in /dev, which for root is as easily replaced as any file: /dev/stdout is one
- * of the two, whatever it leads to. */
+ * of the two, whatever it leads to. /dev/shm is for files. */
 static bool stays(const char *path)
 {
     struct stat st;
-    return strncmp(path, "/dev/", 5) == 0 || (stat(path, &st) == 0 && !S_ISREG(st.st_mode));
+    bool in_dev = strncmp(path, "/dev/", 5) == 0 && strncmp(path, "/dev/shm/", 9) != 0;
+    return in_dev || (stat(path, &st) == 0 && !S_ISREG(st.st_mode));
 }
 
 /* To replace it would break it. */

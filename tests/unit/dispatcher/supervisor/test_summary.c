@@ -142,6 +142,12 @@ static void test_json_that_cannot_be_written_names_flag_and_file(void **state)
     struct totals t = example();
     char error[FLAGS_ERROR] = "";
     (void)state;
+    char in_shm[64];
+    struct stat st;
+    snprintf(in_shm, sizeof(in_shm), "/dev/shm/shardcap-summary-%d.json", (int)getpid());
+    assert_int_equal(summary_json(in_shm, &t, 1, ended, &config, error), SC_OK);
+    assert_int_equal(stat(in_shm, &st), 0);
+    assert_int_equal(unlink(in_shm), 0);
     assert_int_equal(summary_json("/nonexistent/summary.json", &t, 1, ended, &config, error), SC_ESYS);
     assert_non_null(strstr(error, "-summary"));
     assert_non_null(strstr(error, "/nonexistent/summary.json: No such file"));
