@@ -196,23 +196,47 @@ static void look_at(struct retention *r, const struct sysops *sys, const struct 
         r->oldest_ns = written < r->oldest_ns ? written : r->oldest_ns;
 }
 
+/* Year and month of the day, as the listing came there: through no symbolic link that has been put in their place. */
+static int open_month(const struct sysops *sys, int datadir, uint32_t yyyymmdd)
+{
+    char name[16];
+    snprintf(name, sizeof name, "%04u", yyyymmdd / 10000);
+    int year = open_directory(sys, datadir, name);
+    if (year < 0)
+        return -1;
+    snprintf(name, sizeof name, "%02u", yyyymmdd / 100 % 100);
+    int month = open_directory(sys, year, name);
+    (void)sys->close(sys->ctx, year);
+    return month;
+}
+
+static void open_day_at(struct retention *r, const struct sysops *sys, int month, const struct config *c,
+                        struct wall now)
+{
+    const struct retention_day *d = &r->day[r->at];
+    struct stat st;
+    char name[16];
+    snprintf(name, sizeof name, "%02u", d->yyyymmdd % 100);
+    if (sys->fstatat(sys->ctx, month, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return;
+    bool changed = !d->known || ns_of(st.st_mtim) != d->changed_ns;
+    if (!changed && !(d->oldest_ns < now.ns && is_due(r, c, now.ns - d->oldest_ns)))
+        return;
+    r->changed_ns = ns_of(st.st_mtim); /* before the reading: what comes in between shows in the next pass */
+    r->dir = read_directory(sys, month, name);
+    r->bytes = 0;
+    r->oldest_ns = INT64_MAX;
+}
+
 /* Opens the day in work if it has to be read. */
 static bool open_day(struct retention *r, const struct sysops *sys, int datadir, const struct config *c,
                      struct wall now)
 {
-    const struct retention_day *d = &r->day[r->at];
-    struct stat st;
-    char path[32];
-    snprintf(path, sizeof path, "%04u/%02u/%02u", d->yyyymmdd / 10000, d->yyyymmdd / 100 % 100, d->yyyymmdd % 100);
-    if (sys->fstatat(sys->ctx, datadir, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    int month = open_month(sys, datadir, r->day[r->at].yyyymmdd);
+    if (month < 0)
         return false;
-    bool changed = !d->known || ns_of(st.st_mtim) != d->changed_ns;
-    if (!changed && !(d->oldest_ns < now.ns && is_due(r, c, now.ns - d->oldest_ns)))
-        return false;
-    r->changed_ns = ns_of(st.st_mtim); /* before the reading: what comes in between shows in the next pass */
-    r->dir = read_directory(sys, datadir, path);
-    r->bytes = 0;
-    r->oldest_ns = INT64_MAX;
+    open_day_at(r, sys, month, c, now);
+    (void)sys->close(sys->ctx, month);
     return r->dir != NULL;
 }
 

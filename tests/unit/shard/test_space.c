@@ -279,6 +279,51 @@ static void what_is_not_ours_stays(void **state)
 }
 
 /* -maxdisk with -keep: the oldest day gives way, never what is younger than an hour. */
+static unsigned years_opened;
+
+/* A year becomes a link to somewhere else once its days have been listed. */
+static void swap_year(const struct rig *r)
+{
+    char cmd[256];
+    if (years_opened++ != 1)
+        return;
+    snprintf(cmd, sizeof cmd, "cd %s/data && mv 2023 was && ln -s elsewhere 2023", r->root);
+    assert_int_equal(system(cmd), 0);
+}
+
+static int swapping_openat(void *ctx, int dir, const char *path, int flags, mode_t mode)
+{
+    if (strcmp(path, "2023") == 0)
+        swap_year(ctx);
+    return rig_openat(ctx, dir, path, flags, mode);
+}
+
+static int swapping_fstatat(void *ctx, int dir, const char *path, struct stat *st, int flags)
+{
+    if (strcmp(path, "2023/11/12") == 0)
+        swap_year(ctx);
+    return rig_fstatat(ctx, dir, path, st, flags);
+}
+
+static void links_in_place_of_directories_are_not_followed(void **state)
+{
+    (void)state;
+    struct rig *r = live_rig();
+    struct retention t = {0};
+    years_opened = 0;
+    make(r, "2023/11/12");
+    make(r, "elsewhere/11/12");
+    put(r, "elsewhere/11/12/a.pcap", 50 * HOUR);
+    r->sys.openat = swapping_openat;
+    r->sys.fstatat = swapping_fstatat;
+    r->config.keep_ns = 10 * HOUR;
+    assert_int_equal(pass(&t, r, true, 0).files, 0);
+    assert_int_equal(years_opened, 2);
+    assert_true(rig_exists(r, "data/elsewhere/11/12/a.pcap"));
+    retention_free(&t);
+    rig_free(r);
+}
+
 static void too_much(void **state)
 {
     (void)state;
@@ -391,6 +436,7 @@ int main(void)
         cmocka_unit_test(a_clock_set_forward),
         cmocka_unit_test(what_is_not_ours_stays),
         cmocka_unit_test(measured_and_kept),
+        cmocka_unit_test(links_in_place_of_directories_are_not_followed),
         cmocka_unit_test(too_much),
         cmocka_unit_test(too_much_pauses_new_flows),
     };
