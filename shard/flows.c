@@ -319,9 +319,10 @@ static int adopt_flow(struct flows *fs, uint32_t idx, const struct siphash_key *
         return SC_OK;
     if (f->name == ARENA_NONE)
         flows_put(fs, flows_waiting_list(f), idx);
-    else if (f->stage == FLOW_WRITTEN)
+    else if (f->stage == FLOW_WRITTEN) {
+        fs->priv[idx].renamed = 1; /* the predecessor may have died just then */
         flows_put(fs, LIST_WRITTEN, idx);
-    else if (f->stage != FLOW_OPEN)
+    } else if (f->stage != FLOW_OPEN)
         flows_put(fs, LIST_READY, idx);
     return SC_OK;
 }

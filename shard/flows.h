@@ -53,6 +53,7 @@ struct flow_private {
     uint8_t list[LANE_COUNT];
     uint8_t in_flight; /* the file thread works for it */
     uint8_t tries;     /* failed file attempts after the end */
+    uint8_t renamed;   /* publish.c: its file may have got its final name already */
     uint8_t asking;    /* kernel_names.c: enum */
     uint8_t reset;     /* kernel_names.c: bit of each side whose RST was told */
     uint16_t poor;     /* saver_room.c: what sealing early in vain found to seal */

@@ -419,8 +419,17 @@ static void on_result(struct publisher *p, const struct outfile_result *r)
             note_error(p, r);
         return;
     }
-    p->flows->priv[r->job.idx].in_flight = 0;
+    struct flow_private *priv = &p->flows->priv[r->job.idx];
+    priv->in_flight = 0;
+    if (r->was_published && !priv->renamed) { /* somebody has removed it: nobody but us renames it */
+        struct outfile_result gone = *r;
+        gone.error = ENOENT;
+        gone.step = STEP_OPEN;
+        on_flow_error(p, &gone);
+        return;
+    }
     if (r->error) {
+        priv->renamed |= r->job.kind == OUTFILE_PUBLISH && r->step == STEP_RENAME;
         on_flow_error(p, r);
         return;
     }

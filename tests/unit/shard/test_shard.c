@@ -689,6 +689,38 @@ static void group_commit(void **state)
     rig_free(r);
 }
 
+/* Somebody cleans up in staging: what is still in memory is written again. */
+static void a_staged_file_that_is_removed(void **state)
+{
+    (void)state;
+    for (int crash = 0; crash < 2; crash++) {
+        char cmd[256];
+        struct rig *r = rig_new();
+        r->config.syncinterval_ns = SEC;
+        r->config.captureduration_ns = 5 * SEC;
+        rig_start(r);
+        rig_send(r, &(struct rig_packet){.flow = 1, .at = 0});
+        rig_mark(r, RING_TICK, 6 * SEC);
+        rig_run(r);
+        assert_int_equal(rig_count_files(r, "staging"), 1);
+        snprintf(cmd, sizeof(cmd), "rm %s/staging/*", r->root);
+        assert_int_equal(system(cmd), 0);
+        if (crash) { /* then it may have been published */
+            rig_crash(r);
+            rig_start(r);
+        }
+        for (unsigned i = 0; i < 4; i++) {
+            r->mono += SEC;
+            rig_run(r);
+        }
+        assert_int_equal(counter_get(&r->page->c.published), 1);
+        assert_int_equal(rig_count_files(r, "data"), !crash);
+        rig_end(r, 7 * SEC);
+        rig_check_balance(r);
+        rig_free(r);
+    }
+}
+
 static void stop_without_an_end_record(void **state)
 {
     (void)state;
@@ -831,6 +863,7 @@ int main(void)
         cmocka_unit_test(stream_equals_buffered),
         cmocka_unit_test(streamed_without_gzip_at_every_length),
         cmocka_unit_test(group_commit),
+        cmocka_unit_test(a_staged_file_that_is_removed),
         cmocka_unit_test(stop_without_an_end_record),
         cmocka_unit_test(a_clock_far_ahead),
         cmocka_unit_test(records_behind_an_end),
