@@ -58,6 +58,8 @@ def ending(status):
     return f"exited with status {status}"
 
 
+LONG = ("test_chaos", "test_failing_calls", "test_flood", "test_kernel", "test_disk", "step_kill")  # are begun first
+
 VALGRIND = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite",
             "--child-silent-after-fork=yes"]
 NOT_UNDER_VALGRIND = {  # unit programs
@@ -149,7 +151,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build")
     parser.add_argument("--only", default="")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--jobs", type=int, default=2 * os.cpu_count(),  # most of them wait most of the time
+                        help="at a time")
     parser.add_argument("-v", "--verbose", action="store_true")
     parser.add_argument("what", nargs="+", choices=["unit", "valgrind", "stress", "fuzz", "chaos", "integration",
                                                          "guards"])
@@ -182,6 +185,7 @@ def main():
     outcomes = list(missing)
     if missing:
         show("programs that were not built", missing, args.verbose)
+    jobs.sort(key=lambda job: pathlib.Path(job[0]).stem not in LONG)
     with ThreadPoolExecutor(args.jobs) as pool:
         for title, done in [(title, pool.submit(job)) for title, job in jobs]:
             if done.result():
