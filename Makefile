@@ -234,9 +234,15 @@ deps-test: deps ## Install what the tests need
 deps-dev: deps ## Install what formatting and linting need
 	@tests/lib/packages.sh "make deps-dev (to format and lint)" $(PACKAGES_DEV)
 
+# ARGS may have come over two lines; the second would be a command of its own.
+define newline
+
+
+endef
+
 run: deps ## Build, then capture all interfaces that are up into ./data until Ctrl-C
 	+@$(AS_CALLER) $(MAKE) --no-print-directory all
-	@tests/lib/capture.sh $(BIN)/shardcap -datadir data -flowtimeout=3s $(ARGS)
+	@tests/lib/capture.sh $(BIN)/shardcap -datadir data -flowtimeout=3s $(subst $(newline), ,$(ARGS))
 
 deps-demo: deps ## Install what the demo needs
 	@tests/lib/packages.sh "make deps-demo (for the demo)" $(PACKAGES_DEMO)
@@ -273,7 +279,7 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 to = $(DESTDIR)$(PREFIX)
 # Units and manuals name programs where they are installed.
-placed = sed -e 's|/usr/bin/|$(PREFIX)/bin/|g' -e 's|/usr/share/doc/|$(PREFIX)/share/doc/|g' -e 's|/etc/default/|$(SYSCONFDIR)/default/|g' $(1) > $(2) && chmod 644 $(2)
+placed = sed -e 's|/usr/bin/shardcap|$(PREFIX)/bin/shardcap|g' -e 's|/usr/share/doc/|$(PREFIX)/share/doc/|g' -e 's|/etc/default/|$(SYSCONFDIR)/default/|g' $(1) > $(2) && chmod 644 $(2)
 
 # The flags of the manual are those of -help.
 $(BUILD)/shardcap.8: deploy/man/shardcap.8.in deploy/man/flags.awk $(BIN)/shardcap

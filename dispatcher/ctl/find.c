@@ -175,6 +175,9 @@ static int find(const struct args *a)
         (void)fprintf(stderr, "shardcapctl: cannot read %s: %s\n", datadir, strerror(errno));
         return EXIT_FAILED;
     }
+    if (rc == SC_ENOENT)
+        (void)fprintf(stderr, "shardcapctl: no files of shardcap below %s: say where as an operand, or in DATADIR\n",
+                      datadir);
     return f.found > 0 && !f.failed && rc == SC_OK && fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 

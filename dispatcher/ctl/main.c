@@ -38,7 +38,7 @@ static void help(FILE *out)
              "Options begin with one '-' or two and take their value as -name VALUE or -name=VALUE.\n"
              "  -rundir DIR         where shardcap's sockets are, before or after the command; default:\n"
              "                      SHARDCAP_RUNDIR, else /run/shardcap for root, else $XDG_RUNTIME_DIR/shardcap,\n"
-             "                      else /tmp/shardcap-UID\n");
+             "                      else /tmp/shardcap-UID, or /run/shardcap if only that one is there and usable\n");
 }
 
 static int wrong(const char *what, const struct command *command)

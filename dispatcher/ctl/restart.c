@@ -66,11 +66,11 @@ bool restart_is_done(struct jsontext before, struct jsontext after, const char *
     return any;
 }
 
-/* What is there instead, for one process. */
+/* What is there instead. */
 static void print_new(const struct args *a, struct jsontext status, const char *word)
 {
     struct jsontext list, process;
-    if (strcmp(word, "all") == 0 || !jsontext_member(status, "processes", &list))
+    if (!jsontext_member(status, "processes", &list))
         return;
     while (jsontext_next(&list, NULL, &process))
         if (means(word, process))

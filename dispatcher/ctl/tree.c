@@ -15,7 +15,7 @@
 struct walk {
     bool (*take)(void *ctx, const struct tree_file *f);
     void *ctx;
-    bool in_part;
+    bool in_part, any;
     struct tree_file file; /* of the moment */
 };
 
@@ -94,6 +94,7 @@ static bool take_entry(struct walk *w, const char *name, int level)
     }
     if (!S_ISDIR(st.st_mode))
         return true;
+    w->any = true;
     uint32_t before = w->file.yyyymmdd;
     w->file.yyyymmdd = before * 100 + (uint32_t)strtoul(name, NULL, 10);
     if (level == 0)
@@ -140,7 +141,7 @@ int tree_walk(const char *datadir, bool (*take)(void *ctx, const struct tree_fil
     w->ctx = ctx;
     (void)snprintf(w->file.path, sizeof w->file.path, "%.*s", (int)len, datadir);
     (void)take_directory(w, 0);
-    int rc = w->in_part ? SC_EPERM : SC_OK;
+    int rc = w->in_part ? SC_EPERM : w->any ? SC_OK : SC_ENOENT;
     free(w);
     return rc;
 }

@@ -23,7 +23,8 @@ struct tree_file {
 bool tree_uuid(const char *name, char uuid[TREE_UUID]);
 
 /* Hands over all files in the order of their dates, then of names, until take returns false. Other names are passed
- * over. SC_OK; SC_ESYS: datadir cannot be read; SC_EPERM: something below it could not, which was told on stderr. */
+ * over. SC_OK; SC_ESYS: datadir cannot be read; SC_EPERM: something below it could not, which was told on stderr;
+ * SC_ENOENT: no year stands below it, so it is no tree of ours, or a new one. */
 int tree_walk(const char *datadir, bool (*take)(void *ctx, const struct tree_file *f), void *ctx) SC_MUST_CHECK;
 
 /* Where files are looked for: given (-datadir), else the environment's DATADIR as shardcap reads it, else ".". */

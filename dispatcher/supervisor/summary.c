@@ -54,8 +54,10 @@ static char *build(const struct totals *t, double seconds, struct wall started, 
     FILE *out = open_memstream(&text, &len);
     if (!out)
         return NULL;
-    fprintf(out, "{\"packets\":{\"delivered\":%" PRIu64 ",\"saved\":%" PRIu64 ",\"lost\":%" PRIu64 "},\"drops\":{",
-            t->delivered, t->saved, t->lost);
+    fprintf(out,
+            "{\"packets\":{\"delivered\":%" PRIu64 ",\"saved\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"limits\":%" PRIu64
+            "},\"drops\":{",
+            t->delivered, t->saved, t->lost, t->limits);
     for (int c = 0; c < CAUSE_COUNT; c++)
         if (t->drops[c]) {
             fprintf(out, "%s\"%s\":%" PRIu64, comma, cause_name((enum cause)c), t->drops[c]);

@@ -326,6 +326,11 @@ class Tree(unittest.TestCase):
             self.assertEqual(self.cat(word), (0, gzip.decompress(path.read_bytes()), ""))
         self.assertEqual(self.cat(f.uuid, f.uuid, f.uuid), self.cat(f.uuid))
 
+    def test_a_directory_that_is_no_tree_of_ours_is_told(self):
+        code, out, err = ctl("find", self.datadir.parent)
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn(f"no files of shardcap below {self.datadir.parent}", err)
+
     def test_cat_reads_a_pipe_once(self):
         (path,) = self.datadir.rglob(f"{self.flows[7].uuid}.pcap.gz")
         pipe = self.work / "pipe"

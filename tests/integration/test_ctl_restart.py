@@ -41,7 +41,8 @@ class Restart(unittest.TestCase):
         changed = [name for name in before if after[name] != before[name]]
         if args[1] != "all":  # and has said what is there now
             self.assertRegex(out, rf"^ok [^\n]* generation=(1\ndone pid=\d+ generation=2|2\ndone pid=\d+ generation=3)\n$")
-            self.assertIn(f"done pid={after[changed[0]]} ", out)
+        for name in changed:
+            self.assertIn(f"done pid={after[name]} ", out)
         children = sorted(p for group in self.run_.children().values() for p in group)
         self.assertEqual(sorted(after.values()), children)
         return set(changed)

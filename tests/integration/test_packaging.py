@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `make install` and `make deb` put where, and whether the tools that judge such things are content."""
 import os
+import pathlib
 import re
 import shutil
 import unittest
@@ -52,6 +53,8 @@ class Install(unittest.TestCase):
         install(self.tree, "/opt/shardcap")
         unit = (self.tree / "opt/shardcap/lib/systemd/system/shardcap.service").read_text()
         self.assertIn("ExecStart=/opt/shardcap/bin/shardcap\n", unit)
+        for program in re.findall(r"^Exec\w+=(/\S+)", unit, re.M):  # those of others stay where they are
+            self.assertTrue(pathlib.Path(program).exists() or (self.tree / program[1:]).exists(), program)
         self.assertIn("EnvironmentFile=-/opt/shardcap/etc/default/shardcap\n", unit)
         self.assertTrue((self.tree / "opt/shardcap/etc/default/shardcap").exists())
 

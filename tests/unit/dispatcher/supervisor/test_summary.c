@@ -67,7 +67,7 @@ static void test_json_is_the_agreed_one(void **state)
     (void)state;
     config.started_ns = INT64_C(1700000000500000000);
     assert_int_equal(summary_json(path, &t, 12.5, ended, &config, error), SC_OK);
-    assert_string_equal(slurp(path), "{\"packets\":{\"delivered\":5120,\"saved\":5000,\"lost\":70},"
+    assert_string_equal(slurp(path), "{\"packets\":{\"delivered\":5120,\"saved\":5000,\"lost\":70,\"limits\":50},"
                                      "\"drops\":{\"ring_full\":70,\"not_tcp\":50},"
                                      "\"flows\":{\"started\":14,\"saved\":9},\"files\":9,\"bytes\":123456,"
                                      "\"kernel\":{\"received\":5125,\"dropped\":5},\"seconds\":12.500,"
