@@ -263,7 +263,7 @@ class Stopping(Base):
         a.ip("link", "set", "d0", "up")
         run = family.Family(self, "-interface=d0", "-sigtermwait=0s", namespace=a.name).ready()
         self.assertEqual(run.stop(signal.SIGINT), 0, run.log)
-        self.assertEqual(run.summary()["packets"], {"delivered": 0, "saved": 0, "lost": 0})
+        self.assertEqual(run.summary()["packets"], {"delivered": 0, "saved": 0, "lost": 0, "limits": 0})
 
     def test_sigterm_during_start_up(self):
         a = netns.Namespace(self)

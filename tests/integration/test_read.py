@@ -137,7 +137,7 @@ class Kinds(Base):
     def test_an_empty_savefile_is_no_error(self):
         path = g.write(family.workdir(self) / "in.pcap", g.pcap([], linktype=1))
         run = family.read_savefile(self, path)
-        self.assertEqual(run.summary()["packets"], {"delivered": 0, "saved": 0, "lost": 0})
+        self.assertEqual(run.summary()["packets"], {"delivered": 0, "saved": 0, "lost": 0, "limits": 0})
 
     def test_standard_input(self):
         work = family.workdir(self)
