@@ -160,10 +160,7 @@ class HandOver(Kit):
         """`restart all` with another dispatcher on disk, in the middle of transfers: the files hold what tcpdump saw."""
         need.need("tcpdump")
         work = family.workdir(self)
-        programs = work / "bin"
-        programs.mkdir()
-        for program in family.PROGRAMS:
-            shutil.copy(family.BIN / program, programs / program)
+        programs = family.copied_programs(work)
         run = self.start(programs=programs, work=work)
         server = traffic.Server(self, self.a)
         dump = traffic.Tcpdump(self, self.a, "veth0", work / "dump.pcap")
@@ -203,10 +200,7 @@ class HandOver(Kit):
     def test_a_new_program_that_does_not_come_up(self):
         """What captures goes on, in the old program, and the next one is taken."""
         work = family.workdir(self)
-        programs = work / "bin"
-        programs.mkdir()
-        for program in family.PROGRAMS:
-            shutil.copy(family.BIN / program, programs / program)
+        programs = family.copied_programs(work)
         run = self.start(programs=programs, work=work)
         sender = Sender(self.b)
         sender.start()

@@ -31,10 +31,7 @@ class Upgrade(unittest.TestCase):
     def start(self, *args):
         self.a, self.b = netns.pair(self)
         work = family.workdir(self)
-        self.bin = work / "bin"
-        self.bin.mkdir()
-        for program in family.PROGRAMS:
-            shutil.copy(family.BIN / program, self.bin / program)
+        self.bin = family.copied_programs(work)
         self.run_ = family.Family(self, "-interface=veth0", "-shards=2", *(args or ("-uuid.source=hash",)),
                                   namespace=self.a.name, work=work, programs=self.bin).ready()
         self.server = traffic.Server(self, self.a)

@@ -295,6 +295,15 @@ def workdir(test):
     return work
 
 
+def copied_programs(work):
+    """A directory below work with copies of all programs, which a test may replace."""
+    programs = work / "bin"
+    programs.mkdir()
+    for program in PROGRAMS:
+        shutil.copy(BIN / program, programs / program)
+    return programs
+
+
 def run(*args, timeout=60, env=None, program="shardcap", wrapper=(), stdin=None, cwd=None):
     """Runs a program to its end; (status, stdout, stderr)."""
     done = subprocess.run([*wrapper, str(BIN / program), *[str(a) for a in args]], capture_output=True, timeout=timeout,
