@@ -86,10 +86,7 @@ class Commands(unittest.TestCase):
         self.assertEqual(run.stop(), 0, run.log)
         self.assertEqual(run.summary()["drops"], {}, run.log)
         self.assertEqual(len(run.files()), len(flows))
-        saved = traffic.headers([r for f in run.files().values() for r in f.records])
-        want = traffic.headers(dumped)
-        self.assertEqual({k: sorted(r[1:] for r in v) for k, v in saved.items()},
-                         {k: sorted(r[1:] for r in v) for k, v in want.items()})
+        traffic.check_same_headers(self, run, dumped)
 
     def test_restart_of_the_dispatcher_keeps_flows_and_files(self):
         run = self.start()

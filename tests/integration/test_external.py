@@ -199,10 +199,7 @@ class Leaving(External):
         dumped = dump.stop()
         run.until(lambda: run.metric("shardcap_packets_delivered_total") >= len(dumped), "all is delivered")
         self.finish(len(flows), shards)
-        saved = traffic.headers([r for f in run.files().values() for r in f.records])
-        want = traffic.headers(dumped)
-        self.assertEqual({k: sorted(r[1:] for r in v) for k, v in saved.items()},
-                         {k: sorted(r[1:] for r in v) for k, v in want.items()})
+        traffic.check_same_headers(self, run, dumped)
 
     def test_kill_and_a_long_absence(self):
         """What comes meanwhile waits in the ring; nobody else starts a successor."""

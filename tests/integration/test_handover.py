@@ -192,10 +192,7 @@ class HandOver(Kit):
         self.assertEqual(run.stop(), 0, run.log)
         self.assertEqual(run.summary()["drops"], {}, run.log)
         self.assertEqual(len(run.files()), len(fetched))
-        saved = traffic.headers([r for f in run.files().values() for r in f.records])
-        want = traffic.headers(dumped)
-        self.assertEqual({k: sorted(r[1:] for r in v) for k, v in saved.items()},
-                         {k: sorted(r[1:] for r in v) for k, v in want.items()})
+        traffic.check_same_headers(self, run, dumped)
 
     def test_a_new_program_that_does_not_come_up(self):
         """What captures goes on, in the old program, and the next one is taken."""

@@ -79,10 +79,7 @@ class Upgrade(unittest.TestCase):
         self.assertEqual(run.leftovers(), [])
         if files is not None:
             self.assertEqual(len(run.files()), files)
-        saved = traffic.headers([r for f in run.files().values() for r in f.records])
-        want = traffic.headers(dumped)
-        self.assertEqual({k: sorted(r[1:] for r in v) for k, v in saved.items()},
-                         {k: sorted(r[1:] for r in v) for k, v in want.items()})
+        traffic.check_same_headers(self, run, dumped)
         return summary
 
     def open_fds(self):

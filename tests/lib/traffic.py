@@ -192,5 +192,12 @@ def headers(records):
     return out
 
 
+def check_same_headers(test, run, dumped):
+    """The files of the run hold what tcpdump saw, flow by flow and once; times aside, which are each socket's own."""
+    saved = headers([r for f in run.files().values() for r in f.records])
+    test.assertEqual({k: sorted(r[1:] for r in v) for k, v in saved.items()},
+                     {k: sorted(r[1:] for r in v) for k, v in headers(dumped).items()})
+
+
 def have(program):
     return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin") is not None
